@@ -1,0 +1,16 @@
+-- Airports by IATA code: reference data that belongs to no tenant.
+
+create table public.airports (
+    iata text primary key check (iata ~ '^[A-Z]{3}$'),
+    name text not null,
+    city text not null,
+    subdivision text not null,
+    country text not null check (country ~ '^[A-Z]{2}$'),
+    latitude double precision not null check (latitude between -90 and 90),
+    longitude double precision not null check (longitude between -180 and 180),
+    time_zone text not null check (time_zone <> ''),
+    is_active boolean not null default true
+);
+
+grant select on public.airports to layoverhq_app;
+grant select, insert, update on public.airports to layoverhq_operator;

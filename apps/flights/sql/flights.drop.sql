@@ -1,0 +1,2 @@
+drop table public.enterprise_flights;
+drop table public.flights;

@@ -1,0 +1,73 @@
+"""Bearer keys, their scopes, and the suspended enterprise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from apps.tenants.directory import Principal, api_keys
+from apps.tenants.models import Enterprise
+from layoverhq.errors import DomainError
+
+if TYPE_CHECKING:
+    # rest_framework.views imports this module through its settings.
+    from rest_framework.views import APIView
+
+KEYWORD = "bearer"
+TOKEN_LENGTH = 200
+
+
+class EnterpriseSuspended(DomainError):
+    """The enterprise is suspended."""
+
+    code = "enterprise_suspended"
+    status = 403
+
+
+class ScopeMissing(DomainError):
+    """The key lacks the scope that this needs."""
+
+    code = "scope_missing"
+    status = 403
+
+
+class KeyRefused(AuthenticationFailed):
+    default_detail = "The API key is missing, unknown, expired or revoked."
+    default_code = "not_authenticated"
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <key>`; answered from memory."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, Principal]:
+        keyword, _, token = request.headers.get("Authorization", "").partition(" ")
+        token = token.strip()
+        if keyword.lower() != KEYWORD or not token.isascii() or len(token) > TOKEN_LENGTH:
+            raise KeyRefused
+        principal = api_keys.find(token)
+        if principal is None:
+            raise KeyRefused
+        if principal.enterprise_status != Enterprise.Status.ACTIVE:
+            raise EnterpriseSuspended
+        api_keys.touch(principal)
+        return principal, principal
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="LayoverHQ"'
+
+
+class HasRequiredScope(BasePermission):
+    """A view names its scope in `required_scope`; one that names none is open to no key."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        needed = getattr(view, "required_scope", None)
+        principal = request.user
+        if needed is None or not isinstance(principal, Principal):
+            return False
+        if needed not in principal.scopes:
+            raise ScopeMissing(f"This needs a key with the scope {needed}.")
+        return True

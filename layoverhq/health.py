@@ -1,0 +1,86 @@
+"""Health: is the process there, and can it serve?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from django.core.cache import cache
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from layoverhq.snapshot import listener
+from layoverhq.startup import SERVING
+
+log = structlog.get_logger(__name__)
+
+
+class NotReady(Exception):
+    """A dependency cannot be used."""
+
+
+def check_database() -> None:
+    """Ask each serving role for a row."""
+    for alias in SERVING:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("select 1")
+
+
+def check_cache() -> None:
+    """Write and read a value."""
+    cache.set("readyz", "ok", 10)
+    if cache.get("readyz") != "ok":
+        raise NotReady("what was written was not read back")
+
+
+def check_migrations() -> None:
+    """Find migrations that this code has and the database has not."""
+    executor = MigrationExecutor(connections["operator"])
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        raise NotReady(f"{len(missing)} not applied, the first is {missing[0][0]}")
+
+
+def check_listener() -> None:
+    """Is the snapshot listener connected? A process that has read none yet starts it here."""
+    listener.start()
+    if not listener.connected.wait(timeout=2):
+        raise NotReady("not connected")
+
+
+CHECKS: dict[str, Callable[[], None]] = {
+    "database": check_database,
+    "cache": check_cache,
+    "migrations": check_migrations,
+    "listener": check_listener,
+}
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> JsonResponse:
+    """Answer that the process serves requests; asks nothing of anybody."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> JsonResponse:
+    """Answer 200 if every dependency can be used, else 503 and which cannot."""
+    answers: dict[str, str] = {}
+    for name, check in CHECKS.items():
+        try:
+            check()
+            answers[name] = "ok"
+        except Exception as error:  # noqa: BLE001 - a probe reports any fault and goes on
+            log.warning("not_ready", check=name, error=str(error))
+            # Details go to the log: this page is open to anybody.
+            answers[name] = str(error) if isinstance(error, NotReady) else "unavailable"
+    ready = all(answer == "ok" for answer in answers.values())
+    return JsonResponse(
+        {"status": "ok" if ready else "unavailable", "checks": answers},
+        status=200 if ready else 503,
+    )

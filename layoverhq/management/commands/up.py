@@ -1,0 +1,264 @@
+"""`manage.py up`: the whole platform in the foreground of one terminal."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from honcho.environ import parse_procfile
+
+from layoverhq import environment
+from layoverhq.environment import EnvironmentProblem
+from layoverhq.stack import Stack, StackProblem, ensure_keys
+from layoverhq.stack.files import held_lock, read_json_object
+from layoverhq.stack.ports import free_ports
+from layoverhq.stack.processes import marked, send
+
+PURPOSE = "up"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DEFAULT_PORT = 8000
+HEALTHY_SECONDS = 90
+# honcho gives its processes five seconds, then kills them.
+GRACE_SECONDS = 15
+# Time for a process that cannot live to die, and for the others to finish their greetings.
+SETTLE_SECONDS = 3
+WATCH_SECONDS = 0.25
+
+# Every process of `up` carries it, with the checkout's folder as the value.
+MARK = "LAYOVERHQ_UP"
+
+
+class Command(BaseCommand):
+    help = "Start the servers, migrate, seed and run the Procfile until Ctrl-C."
+    requires_system_checks: ClassVar[list[str]] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--no-seed", action="store_true", help="neither seed nor load the demo network"
+        )
+
+    def handle(self, *args: Any, no_seed: bool, **options: Any) -> None:
+        var = environment.var_directory()
+        var.mkdir(parents=True, exist_ok=True)
+        try:
+            with held_lock(var / "up.lock", wait=False):
+                code = Platform(var, seed=not no_seed).run()
+        except BlockingIOError:
+            raise CommandError(
+                "it already runs in this checkout: end that with Ctrl-C first"
+            ) from None
+        except (StackProblem, EnvironmentProblem) as problem:
+            raise CommandError(str(problem)) from problem
+        if code:
+            sys.exit(code)
+
+
+class Stopped(Exception):
+    """Somebody asked to stop."""
+
+
+class Platform:
+    """One run of everything, from the servers to the last process; it leaves nothing behind.
+
+    The caller holds the lock, so any process that carries our mark is left from a run that was
+    killed, and any server that was started for our purpose is ours to stop.
+    """
+
+    def __init__(self, var: Path, *, seed: bool) -> None:
+        self.var = var
+        self.seed = seed
+        self.stack = Stack(var, say=say)
+        self.embedded = _is_embedded()
+        self.commands = _commands()
+        self.asked_to_stop = False
+
+    def run(self) -> int:
+        """Return the exit code: 0 where somebody asked to stop."""
+        for number in SIGNALS:
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._ask_to_stop)
+        try:
+            self._end_leftovers()
+            self._begin()
+        except Stopped:
+            say("Stopping …")
+            return 0
+        finally:
+            # A second Ctrl-C must not cut the way down short.
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            self._end_leftovers()
+            if self.embedded:
+                for name in self.stack.stop(purpose=PURPOSE):
+                    say(f"{name} stopped.")
+        return 1
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self.asked_to_stop = True
+
+    def _begin(self) -> None:
+        if self.embedded:
+            say("Starting PostgreSQL and Valkey …")
+            self.stack.start(purpose=PURPOSE)
+        else:
+            environment.require_reachable(*environment.URLS)
+            ensure_keys(self.var)
+        port = _web_port()
+        url = f"http://127.0.0.1:{port}"
+        self._finish("release", self.commands["release"])
+        if self.seed:
+            self._finish("seed", f"python manage.py seed_demo --url {url}")
+        self._serve(port, url)
+
+    def _finish(self, name: str, command: str) -> None:
+        """Run the command to its end; raise CommandError where it fails."""
+        with self._child(["/bin/sh", "-c", command]) as process:
+            while process.poll() is None:
+                self._wait(process)
+        if process.returncode != 0:
+            raise CommandError(f"`{command}` failed ({name}, exit code {process.returncode})")
+
+    def _serve(self, port: int, url: str) -> None:
+        """Run the Procfile until a process ends or somebody asks to stop."""
+        names = [name for name in self.commands if name != "release"]
+        # The checkout's own variables come from its environment file alone, never from `.env`.
+        honcho = ["-m", "honcho", "--procfile", "Procfile", "--env", os.devnull]
+        command = [sys.executable, *honcho, "start", "--port", str(port), *names]
+        announced = False
+        began = time.monotonic()
+        with self._child(command) as process:
+            while process.poll() is None:
+                self._wait(process)
+                if announced:
+                    self._repair_servers()
+                    continue
+                waited = time.monotonic() - began
+                if waited > SETTLE_SECONDS and _answers(f"{url}/healthz"):
+                    say(_banner(self.var, url))
+                    announced = True
+                elif waited > HEALTHY_SECONDS:
+                    raise CommandError(f"{url}/healthz does not answer")
+        say("A process ended by itself, so everything stops; its last words are above.")
+
+    @contextmanager
+    def _child(self, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a marked process in its own session, out of Ctrl-C's reach, and end it after."""
+        process = subprocess.Popen(  # noqa: S603 - the Procfile's lines and our own
+            command, cwd=environment.ROOT, env=self._environ(), start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(GRACE_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _environ(self) -> dict[str, str]:
+        programs = str(Path(sys.executable).parent)
+        return os.environ | {
+            MARK: str(self.var.resolve()),
+            "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        """Give the process a moment; raise Stopped where somebody asked for it."""
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(WATCH_SECONDS)
+        if self.asked_to_stop:
+            raise Stopped
+
+    def _repair_servers(self) -> None:
+        if not self.embedded or all(server.pid for server in self.stack.status()):
+            return
+        say("A server died: starting it again …")
+        before = environment.read("DATABASE_URL"), environment.read("REDIS_URL")
+        self.stack.start(purpose=PURPOSE)
+        if before != (environment.read("DATABASE_URL"), environment.read("REDIS_URL")):
+            raise CommandError("its port was taken meanwhile: run it again")
+
+    def _end_leftovers(self) -> None:
+        """End what carries our mark, in order if it listens and by force if not."""
+        for number, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+            left = marked(MARK, str(self.var.resolve()), environment.ROOT)
+            if not left:
+                return
+            say(f"Ending {len(left)} process(es) that an earlier run left …")
+            send(left, number, timeout=patience)
+
+
+def say(line: str) -> None:
+    """Tell the terminal, which may be gone."""
+    with suppress(OSError):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+
+def _is_embedded() -> bool:
+    """Tell whether the servers are ours to run; raise EnvironmentProblem where that is unclear."""
+    missing = [name for name in environment.URLS if not os.environ.get(name)]
+    if not missing:
+        return False
+    given = [name for name in environment.URLS if name not in missing]
+    if given:
+        raise EnvironmentProblem(missing[0], f"is not set, although {given[0]} is: set all four")
+    if os.environ.get("ENVIRONMENT") == "production":
+        raise EnvironmentProblem(missing[0], "is not set, and production embeds no servers")
+    return True
+
+
+def _commands() -> Mapping[str, str]:
+    text = (environment.ROOT / "Procfile").read_text(encoding="utf-8")
+    commands: Mapping[str, str] = parse_procfile(text).processes
+    return commands
+
+
+def _web_port() -> int:
+    wanted = environment.integer("PORT", DEFAULT_PORT, 1, 65535)
+    port = next(free_ports(wanted, environment.read("HOST") or "127.0.0.1"), None)
+    if port is None:
+        raise EnvironmentProblem("PORT", f"no port from {wanted} on is free")
+    if port != wanted:
+        say(f"Port {wanted} is taken: the web process listens on {port} instead.")
+    return port
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
+
+
+def _banner(var: Path, url: str) -> str:
+    access = {"url": url, **read_json_object(var / "access.json")}
+    lines = [
+        f"{label:<10} {access[key]}"
+        for label, key in (
+            ("Platform", "url"),
+            ("API pages", "docs_url"),
+            ("Admin", "admin_url"),
+            ("  email", "admin_email"),
+            ("  password", "admin_password"),
+            ("API key", "api_key"),
+        )
+        if key in access
+    ]
+    if "curl" in access:
+        lines += ["", str(access["curl"])]
+    rule = "─" * 72
+    return "\n".join(["", rule, *lines, "", "Ctrl-C stops everything.", rule, ""])

@@ -1,0 +1,111 @@
+"""Request ids, the client's address, the operator's role, and faults as problem+json."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+import psycopg
+import structlog
+from django.conf import settings
+from django.db.utils import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+
+from layoverhq import context
+from layoverhq.errors import FieldError, InvalidInput, Unavailable, problem_response
+from layoverhq.tenancy import operator_scope
+
+log = structlog.get_logger(__name__)
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+USER_AGENT_LENGTH = 300
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the client's address, as far as our own proxies vouch for it; empty if unknown."""
+    address = request.META.get("REMOTE_ADDR", "")
+    if settings.PROXY_COUNT:
+        hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if len(hops) >= settings.PROXY_COUNT:
+            address = hops[-settings.PROXY_COUNT].strip()
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return ""
+
+
+class RequestContextMiddleware:
+    """Give each request an id (the caller's if usable), bind its context and log one line."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        agent = request.META.get("HTTP_USER_AGENT", "")[:USER_AGENT_LENGTH]
+        started = time.perf_counter()
+        with context.bind(
+            request_id=request_id,
+            ip=client_address(request),
+            user_agent=agent.replace("\x00", "").encode("utf-8", "replace").decode(),
+        ):
+            response = self.get_response(request)
+            response["X-Request-ID"] = request_id
+            log.info(
+                "request",
+                method=request.method,
+                path=request.path,
+                status=response.status_code,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+            )
+        return response
+
+
+class FaultMiddleware:
+    """Turn faults that reach no API handler into problems: no database, an oversized body."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path.startswith("/api/"):
+            length = request.META.get("CONTENT_LENGTH") or "0"
+            if not length.isdecimal() or int(length) > settings.API_BODY_LIMIT_BYTES:
+                detail = f"At most {settings.API_BODY_LIMIT_BYTES} bytes."
+                refusal = InvalidInput([FieldError("body", "too_large", detail)])
+                return problem_response(
+                    400, refusal.title, code=refusal.code, errors=refusal.errors
+                )
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError):
+            log.error("database_unreachable", error=str(error).splitlines()[0])
+            return problem_response(
+                Unavailable.status,
+                "The service cannot answer at the moment",
+                code=Unavailable.code,
+                detail="The database cannot be reached.",
+            )
+        return None
+
+
+class OperatorMiddleware:
+    """Let the admin's pages, sessions and users be read with the operator's role."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.prefix = reverse("admin:index")
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path.startswith(self.prefix):
+            return self.get_response(request)
+        with operator_scope():
+            return self.get_response(request)

@@ -1,0 +1,46 @@
+"""How the OpenAPI document tells of problems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiResponse
+from rest_framework import serializers
+
+from layoverhq.errors import PROBLEM_CONTENT_TYPE
+
+DESCRIPTIONS = {
+    400: "A field cannot be used; `errors` names each.",
+    401: "No usable API key.",
+    403: "The key lacks the scope, or the enterprise is suspended.",
+    404: "Not found.",
+    503: "The service cannot answer at the moment; see Retry-After.",
+}
+
+
+class FieldErrorSerializer(serializers.Serializer[None]):
+    field = serializers.CharField()
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class ProblemSerializer(serializers.Serializer[None]):
+    """RFC 9457 problem details."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    code = serializers.CharField()
+    detail = serializers.CharField(required=False)
+    errors = FieldErrorSerializer(many=True, required=False)
+    request_id = serializers.CharField(required=False)
+
+
+def problem_responses(*statuses: int) -> dict[tuple[int, str], Any]:
+    """Return the problem+json responses of an operation, for extend_schema."""
+    return {
+        (status, PROBLEM_CONTENT_TYPE): OpenApiResponse(
+            ProblemSerializer, description=DESCRIPTIONS[status]
+        )
+        for status in statuses
+    }

@@ -1,0 +1,188 @@
+"""Hot snapshots: what every process reads from memory and PostgreSQL keeps fresh.
+
+One listener thread a process holds a direct connection (LISTEN does not pass a transaction
+pooler). It reloads what a notification names; after a reconnect, and every RECONCILE_SECONDS,
+it compares versions, so that a lost notification heals.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, TypeVar
+
+import psycopg
+import structlog
+from django.conf import settings
+from psycopg.rows import dict_row
+
+from layoverhq import environment
+
+log = structlog.get_logger(__name__)
+
+RECONCILE_SECONDS = 30.0
+RECONNECT_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+Content = TypeVar("Content")
+
+
+class Snapshot(ABC, Generic[Content]):
+    """One immutable value, loaded whole and swapped atomically."""
+
+    name: ClassVar[str]
+    """The name in snapshot_versions and in notifications."""
+
+    def __init__(self) -> None:
+        self._held: tuple[int, Content] | None = None
+        self._loading = threading.Lock()
+        registry[self.name] = self
+
+    @abstractmethod
+    def load(self, connection: psycopg.Connection[Any]) -> Content:
+        """Read the whole content on a connection inside one repeatable-read transaction."""
+
+    @property
+    def version(self) -> int:
+        """The version held; -1 before the first load."""
+        return self._held[0] if self._held else -1
+
+    def get(self) -> Content:
+        """Return the content, loading it first if this process has none."""
+        held = self._held
+        if held is None:
+            listener.start()
+            with connect() as connection:
+                self.refresh(connection, at_least=0)
+            held = self._held
+            assert held is not None
+        return held[1]
+
+    def refresh(self, connection: psycopg.Connection[Any], *, at_least: int) -> None:
+        """Reload unless what is held is already that new; never swaps back to older content."""
+        with self._loading:
+            if self.version >= at_least and self._held is not None:
+                return
+            with connection.transaction():
+                connection.execute("set transaction isolation level repeatable read read only")
+                row = connection.execute(
+                    "select version from snapshot_versions where name = %s", [self.name]
+                ).fetchone()
+                version = int(row["version"]) if row else 0
+                self._held = (version, self.load(connection))
+
+    def forget(self) -> None:
+        """Drop the content, so that the next read loads it: for tests and after a fork."""
+        with self._loading:
+            self._held = None
+
+
+registry: dict[str, Snapshot[Any]] = {}
+
+
+def connect() -> psycopg.Connection[dict[str, Any]]:
+    """Open a direct connection of the runtime role."""
+    options = settings.DATABASES["default"]
+    direct = environment.read("DATABASE_DIRECT_URL")
+    if direct:
+        options = environment.postgres_settings("DATABASE_DIRECT_URL")
+    return psycopg.connect(
+        host=options["HOST"],
+        port=options["PORT"],
+        dbname=options["NAME"],
+        user=options["USER"],
+        password=options["PASSWORD"],
+        autocommit=True,
+        row_factory=dict_row,
+        application_name="layoverhq snapshot",
+        connect_timeout=5,
+        # A peer that vanished without a word is noticed within half a minute.
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+    )
+
+
+class Listener:
+    """The thread that keeps a process's snapshots fresh."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._stopping = threading.Event()
+        self._connection: psycopg.Connection[Any] | None = None
+        self.connected = threading.Event()
+
+    def start(self) -> None:
+        """Start the thread unless it runs; again after a fork, which leaves threads behind."""
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._stopping.clear()
+                self._thread = threading.Thread(
+                    target=self._run, name="snapshot-listener", daemon=True
+                )
+                self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and its connection."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        self._thread = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether notifications arrive: the thread runs and its connection stands."""
+        return bool(self._thread and self._thread.is_alive() and self.connected.is_set())
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                with connect() as connection:
+                    connection.execute("listen hot_snapshot")
+                    self.reconcile(connection)
+                    self.connected.set()
+                    if failures:
+                        log.info("snapshot_listener_back", failures=failures)
+                    failures = 0
+                    self._follow(connection)
+            except psycopg.Error as error:
+                self.connected.clear()
+                delay = RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]
+                failures += 1
+                log.warning("snapshot_listener_lost", error=str(error).strip(), retry_in=delay)
+                self._stopping.wait(delay)
+        self.connected.clear()
+
+    def _follow(self, connection: psycopg.Connection[Any]) -> None:
+        reconcile_at = time.monotonic() + RECONCILE_SECONDS
+        while not self._stopping.is_set():
+            # One second bounds how long a stop waits; notifications end the wait at once.
+            for notification in connection.notifies(timeout=1.0, stop_after=1):
+                self._obey(connection, notification.payload)
+            if time.monotonic() >= reconcile_at:
+                self.reconcile(connection)
+                reconcile_at = time.monotonic() + RECONCILE_SECONDS
+
+    def _obey(self, connection: psycopg.Connection[Any], payload: str) -> None:
+        try:
+            named = json.loads(payload)
+            snapshot, version = registry.get(named["snapshot"]), int(named["version"])
+        except (ValueError, TypeError, KeyError):
+            log.warning("snapshot_notification_unreadable", payload=payload[:200])
+            return
+        if snapshot is not None and snapshot.version >= 0:
+            snapshot.refresh(connection, at_least=version)
+
+    def reconcile(self, connection: psycopg.Connection[Any]) -> None:
+        """Reload every held snapshot whose version in the database is newer."""
+        rows = connection.execute("select name, version from snapshot_versions").fetchall()
+        for row in rows:
+            snapshot = registry.get(row["name"])
+            if snapshot is not None and snapshot.version >= 0:
+                snapshot.refresh(connection, at_least=int(row["version"]))
+
+
+listener = Listener()

@@ -1,0 +1,1 @@
+alter role {role} nosuperuser nobypassrls nocreaterole nocreatedb

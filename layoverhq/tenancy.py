@@ -1,0 +1,138 @@
+"""How a tenant and a database role are chosen: by scope, never by session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db.models import Model
+from django.db.utils import OperationalError
+from psycopg.errors import QueryCanceled
+
+from layoverhq import context
+from layoverhq.errors import QueryTimeout
+from layoverhq.postgres.base import DatabaseWrapper, begin_statement
+
+OPERATOR = "operator"
+OWNER = "owner"
+
+_alias: ContextVar[str] = ContextVar("database_alias", default=DEFAULT_DB_ALIAS)
+
+
+class ScopeConflict(RuntimeError):
+    """A tenant scope was opened inside another tenant's scope or a bare transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRef:
+    """What a scope needs to know of an enterprise; `schema` is empty for a pooled one."""
+
+    id: UUID
+    schema: str = ""
+
+
+class RoleRouter:
+    """Send queries to the role that the running code may use; migrate with the owner only."""
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str:
+        return _alias.get()
+
+    def db_for_write(self, model: type[Model], **hints: Any) -> str:
+        return _alias.get()
+
+    def allow_relation(self, one: Model, other: Model, **hints: Any) -> bool:
+        # Three roles, one database.
+        return True
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return None if db == OWNER else False
+
+
+def current_alias() -> str:
+    """Return the alias that the running code uses."""
+    return _alias.get()
+
+
+def enter_operator() -> None:
+    """Use the operator's role from here on: for processes that do nothing else, such as beat."""
+    _alias.set(OPERATOR)
+
+
+@contextmanager
+def operator_scope(**facts: Any) -> Iterator[None]:
+    """Run the block as the operator's role; `facts` go into the context (actor_id, reason …)."""
+    token = _alias.set(OPERATOR)
+    try:
+        with context.bind(enterprise_id=None, schema="", **facts):
+            yield
+    finally:
+        _alias.reset(token)
+
+
+def atomic() -> transaction.Atomic:
+    """Return a transaction on the current alias (Django's own default is always `default`)."""
+    return transaction.atomic(using=_alias.get())
+
+
+@contextmanager
+def tenant_scope(tenant: TenantRef, *, actor_id: UUID | None = None) -> Iterator[None]:
+    """Run the block as this tenant: a transaction of the runtime role that sees its rows only.
+
+    A scope may be nested in one of the same tenant, and joins it.
+    """
+    if connections[DEFAULT_DB_ALIAS].in_atomic_block:
+        if context.current().enterprise_id != tenant.id:
+            raise ScopeConflict(
+                "a tenant scope is a transaction of its own: open it outside of other "
+                "tenants' scopes and of atomic()"
+            )
+        yield
+        return
+    facts: dict[str, Any] = {"enterprise_id": tenant.id, "schema": tenant.schema}
+    if actor_id:
+        facts["actor_id"] = actor_id
+    token = _alias.set(DEFAULT_DB_ALIAS)
+    try:
+        with context.bind(**facts), transaction.atomic(using=DEFAULT_DB_ALIAS):
+            yield
+    finally:
+        _alias.reset(token)
+
+
+def fetch_in_scope(
+    tenant: TenantRef, query: str, parameters: Mapping[str, Any], *, timeout_seconds: float
+) -> list[tuple[Any, ...]]:
+    """Run one reading query as this tenant in one round trip: BEGIN, context, query, COMMIT.
+
+    `parameters` are bound by name (`%(name)s`). Raises QueryTimeout past `timeout_seconds`.
+    """
+    connection = cast(DatabaseWrapper, connections[DEFAULT_DB_ALIAS])
+    if connection.in_atomic_block:
+        raise ScopeConflict("fetch_in_scope is a transaction of its own")
+    with context.bind(enterprise_id=tenant.id, schema=tenant.schema):
+        begin, settings = begin_statement(timeout_ms=int(timeout_seconds * 1000))
+    named = {f"setting_{index}": value for index, value in enumerate(settings)}
+    for name in named:
+        begin = begin.replace("%s", f"%({name})s", 1)
+    connection.ensure_connection()
+    try:
+        cursor = connection.run_reconnecting(
+            f"{begin};\n{query};\ncommit", {**named, **parameters}
+        )
+    except OperationalError as error:
+        if isinstance(error.__cause__, QueryCanceled):
+            raise QueryTimeout(f"The query took longer than {timeout_seconds:g} s.") from error
+        raise
+    finally:
+        # A failed statement leaves the explicit transaction open; ending it is free otherwise.
+        if connection.connection is not None and not connection.connection.closed:
+            connection.connection.rollback()
+    with cursor:
+        cursor.nextset()
+        cursor.nextset()
+        return cast(list[tuple[Any, ...]], cursor.fetchall())

@@ -1,0 +1,100 @@
+"""The suite's own servers, and a database for each worker; loaded before Django's settings.
+
+The schema is migrated once into a template, named by the digest of what makes it; every worker
+gets a copy of that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from layoverhq.stack import Endpoints, Stack
+from layoverhq.stack.bootstrap import create_roles_and_database
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE_PREFIX = "template_"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+def schema_digest() -> str:
+    """Return a digest of everything that a migrated database depends on."""
+    digest = hashlib.sha256()
+    for folder in ("layoverhq", "apps"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            made_of = path.suffix == ".sql" or path.parent.name in {"migrations", "schema"}
+            if made_of and path.is_file() and path.suffix in {".sql", ".py"}:
+                digest.update(path.relative_to(ROOT).as_posix().encode())
+                digest.update(path.read_bytes())
+    digest.update((ROOT / "requirements.txt").read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def drop_database(connection: psycopg.Connection, name: str) -> None:
+    """Drop a database that may be in use."""
+    connection.execute(
+        sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    )
+
+
+def make_template(endpoints: Endpoints, connection: psycopg.Connection) -> str:
+    """Return the template's name, migrating it if what it is made of changed."""
+    wanted = TEMPLATE_PREFIX + schema_digest()
+    standing = [
+        name
+        for (name,) in connection.execute(
+            "select datname from pg_database where datname ^@ %s", [TEMPLATE_PREFIX]
+        )
+    ]
+    for name in standing:
+        if name != wanted:
+            drop_database(connection, name)
+    if wanted not in standing:
+        draft = "draft_" + wanted
+        drop_database(connection, draft)
+        create_roles_and_database(endpoints.superuser_dsn(), draft, endpoints.passwords)
+        subprocess.run(
+            [sys.executable, "manage.py", "release", "--verbosity=0"],
+            cwd=ROOT,
+            env={**os.environ, **endpoints.environ(draft)},
+            check=True,
+        )
+        connection.execute(
+            sql.SQL("alter database {} rename to {}").format(
+                sql.Identifier(draft), sql.Identifier(wanted)
+            )
+        )
+    return wanted
+
+
+def make_database(endpoints: Endpoints) -> dict[str, str]:
+    """Make this worker's database afresh and return the environment that leads to it."""
+    with psycopg.connect(endpoints.superuser_dsn(), autocommit=True) as connection:
+        # Workers start at once: one of them makes the template.
+        connection.execute("select pg_advisory_lock(hashtextextended('template', 0))")
+        template = make_template(endpoints, connection)
+        name = f"test_{WORKER}"
+        drop_database(connection, name)
+        connection.execute(
+            sql.SQL("create database {} template {} owner layoverhq_owner").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        create_roles_and_database(endpoints.superuser_dsn(), name, endpoints.passwords)
+    environ = endpoints.environ(name)
+    number = int(WORKER.removeprefix("gw")) + 1 if WORKER.startswith("gw") else 0
+    environ["REDIS_URL"] = environ["REDIS_URL"].rsplit("/", 1)[0] + f"/{number}"
+    return environ
+
+
+os.environ["ENVIRONMENT"] = "test"
+os.environ["VAR_DIR"] = str(ROOT / "var" / "test" / "files" / WORKER)
+SERVERS = Stack(ROOT / "var" / "test", durable=False)
+ENDPOINTS = SERVERS.start()
+os.environ.update(make_database(ENDPOINTS))
