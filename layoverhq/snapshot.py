@@ -159,8 +159,9 @@ class Listener:
     def _follow(self, connection: psycopg.Connection[Any]) -> None:
         reconcile_at = time.monotonic() + RECONCILE_SECONDS
         while not self._stopping.is_set():
-            # One second bounds how long a stop waits; notifications end the wait at once.
-            for notification in connection.notifies(timeout=1.0, stop_after=1):
+            # One second bounds how long a stop waits; notifications end the wait at once. The
+            # generator holds the connection until it is exhausted.
+            for notification in list(connection.notifies(timeout=1.0, stop_after=1)):
                 self._obey(connection, notification.payload)
             if time.monotonic() >= reconcile_at:
                 self.reconcile(connection)

@@ -120,7 +120,8 @@ def onboard_enterprise(
     return onboard_enterprises(enterprises=[NewEnterprise(name, slug, subscription_plan)])[0]
 
 
-def _lock(enterprise: Enterprise, *, expected: Sequence[str], verb: str) -> Enterprise:
+def lock_enterprise(enterprise: Enterprise, *, expected: Sequence[str], verb: str) -> Enterprise:
+    """Return the enterprise, locked; raise WrongStatus unless its status is an expected one."""
     locked = Enterprise.objects.select_for_update().get(pk=enterprise.pk)
     if locked.status not in expected:
         raise WrongStatus(f"{locked} is {locked.get_status_display().lower()}; it cannot be {verb}.")
@@ -130,7 +131,7 @@ def _lock(enterprise: Enterprise, *, expected: Sequence[str], verb: str) -> Ente
 def suspend_enterprise(*, enterprise: Enterprise) -> Enterprise:
     """Refuse its keys with 403 from now on; its data stays."""
     with atomic():
-        locked = _lock(enterprise, expected=[Enterprise.Status.ACTIVE], verb="suspended")
+        locked = lock_enterprise(enterprise, expected=[Enterprise.Status.ACTIVE], verb="suspended")
         locked.status = Enterprise.Status.SUSPENDED
         locked.save(update_fields=["status", "updated_at"])
         return locked
@@ -139,7 +140,7 @@ def suspend_enterprise(*, enterprise: Enterprise) -> Enterprise:
 def resume_enterprise(*, enterprise: Enterprise) -> Enterprise:
     """Serve its keys again."""
     with atomic():
-        locked = _lock(enterprise, expected=[Enterprise.Status.SUSPENDED], verb="resumed")
+        locked = lock_enterprise(enterprise, expected=[Enterprise.Status.SUSPENDED], verb="resumed")
         locked.status = Enterprise.Status.ACTIVE
         locked.save(update_fields=["status", "updated_at"])
         return locked

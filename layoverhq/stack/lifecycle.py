@@ -166,9 +166,12 @@ class Stack:
                 # A folder without the lock is none that a server of ours ran in.
                 if (server.cell / "lock").exists():
                     shutil.rmtree(server.cell)
-            programs = Path(state["home"]) / "programs"
-            if programs.exists():
-                shutil.rmtree(programs)
+            home = Path(state["home"])
+            if home != self.directory and home.exists():
+                # Made by us, for these two and the copied programs only.
+                shutil.rmtree(home)
+                del state["home"]
+                write_private_json(self._state_path, state)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -76,3 +76,12 @@ def make_admin_client(user: User | None = None) -> Client:
     with operator_scope():
         client.force_login(user or make_operator())
     return client
+
+
+def await_status(client: Client, path: str, status: int) -> Any:
+    """Return the first response with this status: a notification away."""
+    deadline = time.monotonic() + 5
+    while (response := client.get(path)).status_code != status:
+        assert time.monotonic() < deadline, f"{response.status_code} {response.content!r}"
+        time.sleep(0.002)
+    return response

@@ -196,7 +196,7 @@ class Platform:
             left = marked(MARK, str(self.var.resolve()), environment.ROOT)
             if not left:
                 return
-            say(f"Ending {len(left)} process(es) that an earlier run left …")
+            say(f"Ending {len(left)} process(es) that were left running …")
             send(left, number, timeout=patience)
 
 

@@ -1,0 +1,26 @@
+"""Scheduled and queued work on tenants."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+
+from apps.tenants import offboarding
+from layoverhq.tenancy import operator_scope
+
+
+@shared_task
+def advance_offboarding(*, offboarding_id: str, **kwargs: Any) -> None:
+    """Export or erase, as the offboarding waits for."""
+    with operator_scope():
+        offboarding.advance_offboarding(offboarding_id=UUID(offboarding_id))
+
+
+@shared_task
+def resume_offboardings(**kwargs: Any) -> None:
+    """Take up offboardings that a killed worker or an absent broker left."""
+    with operator_scope():
+        for offboarding_id in offboarding.stalled_offboardings():
+            advance_offboarding.delay(offboarding_id=str(offboarding_id))

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from django.utils import timezone
+
+from apps.flights.operations import load_negotiated_demo_offers, roll_demo_horizon
+from apps.tenants.directory import token_hash
+from apps.tenants.models import ApiKey, Enterprise, Plan, Scope, User
+from apps.tenants.operations import (
+    create_operator,
+    issue_api_key,
+    onboard_enterprise,
+    revoke_api_keys,
+)
+from layoverhq import environment
+from layoverhq.stack.files import write_private_json
+from layoverhq.startup import verify
+from layoverhq.tenancy import atomic, operator_scope
+
+SLUG = "acme"
+KEY_NAME = "Demo"
+
+
+class Command(BaseCommand):
+    help = "Seed an operator, a demo enterprise with a key, and the demo network; idempotent."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--url", default="http://127.0.0.1:8000")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        verify()
+        path = Path(settings.VAR_DIR) / "access.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        email = environment.read("ADMIN_EMAIL") or "admin@layoverhq.localhost"
+        with operator_scope(reason="demo seed"):
+            password = self._operator(email, known.get("admin_password"))
+            enterprise, token = self._enterprise(known.get("api_key"))
+            roll_demo_horizon(progress=self.stderr)
+            load_negotiated_demo_offers(enterprise=enterprise)
+        url = options["url"]
+        day = timezone.now().date() + timedelta(days=3)
+        write_private_json(
+            path,
+            {
+                "url": url,
+                "admin_url": f"{url}/admin/",
+                "admin_email": email,
+                "admin_password": password,
+                "api_key": token,
+                "curl": (
+                    f"curl -sG {url}/api/v1/flights/search -H 'Authorization: Bearer {token}'"
+                    f" -d origin=SFO -d destination=JFK -d departure_date={day}"
+                    " -d layover=8h..20h -d limit=3"
+                ),
+            },
+        )
+
+    def _operator(self, email: str, password: str | None) -> str:
+        """Make the first operator; a lost password is replaced, one that works is kept."""
+        user = User.objects.living().filter(email__iexact=email).first()
+        if user is not None and password and user.check_password(password):
+            return password
+        password = secrets.token_urlsafe(15)
+        if user is None:
+            create_operator(email=email, password=password, superuser=True)
+        else:
+            with atomic():
+                user.set_password(password)
+                user.save(update_fields=["password", "updated_at"])
+        return password
+
+    def _enterprise(self, token: str | None) -> tuple[Enterprise, str]:
+        enterprise = Enterprise.objects.living().filter(slug=SLUG).first()
+        if enterprise is None:
+            enterprise = onboard_enterprise(
+                name="Acme Travel", slug=SLUG, subscription_plan=Plan.BUSINESS
+            )
+        usable = ApiKey.objects.usable(timezone.now()).filter(enterprise=enterprise)
+        if token and usable.filter(key_hash=token_hash(token)).exists():
+            return enterprise, token
+        with atomic():
+            revoke_api_keys(keys=usable.filter(name=KEY_NAME))
+            return enterprise, issue_api_key(
+                enterprise=enterprise, name=KEY_NAME, scopes=Scope.values
+            ).token
