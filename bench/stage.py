@@ -1,0 +1,111 @@
+"""The servers, the databases and the synthetic inventory that benchmarks run on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from layoverhq.stack import Endpoints, Stack
+from layoverhq.stack.bootstrap import create_roles_and_database
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL, LARGE = "layoverhq", "bench_large"
+ROUTES_A_CHUNK = 250
+OFFERS_A_ROUTE = 14 * 36
+FILL = (ROOT / "bench" / "sql" / "fill.sql").read_text()
+
+
+def start() -> Endpoints:
+    """Start the servers and migrate both databases."""
+    os.environ["VAR_DIR"] = str(ROOT / "var" / "bench" / "files")
+    os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
+    endpoints = Stack(ROOT / "var" / "bench").start(purpose="bench")
+    for name in (SMALL, LARGE):
+        create_roles_and_database(endpoints.superuser_dsn(), name, endpoints.passwords)
+        subprocess.run(
+            [sys.executable, "manage.py", "release", "--verbosity=0"],
+            cwd=ROOT,
+            env={**os.environ, **endpoints.environ(name)},
+            check=True,
+        )
+    os.environ.update(endpoints.environ(LARGE))
+    return endpoints
+
+
+def stop() -> None:
+    """Stop the servers."""
+    Stack(ROOT / "var" / "bench").stop()
+
+
+def fill(endpoints: Endpoints, database: str, offers: int) -> int:
+    """Bring the database to about so many synthetic offers of coming days; return how many."""
+    with psycopg.connect(endpoints.superuser_dsn(database), autocommit=True) as server:
+        server.execute("create table if not exists bench_fill (day date, routes bigint)")
+        row = server.execute("select day, routes from bench_fill").fetchone()
+        today = server.execute("select current_date").fetchone()
+        assert today is not None
+        if row is None or row[0] != today[0]:
+            # Yesterday's rows are of other days: begin anew.
+            server.execute("truncate flights, flight_layovers, bench_fill")
+            server.execute("insert into bench_fill values (current_date, 0)")
+            row = (today[0], 0)
+        server.execute(
+            "select ensure_month_partitions(p, current_date, current_date + 16)"
+            " from unnest(array['flights', 'flight_layovers']) as p"
+        )
+        wanted = offers // OFFERS_A_ROUTE
+        began = time.monotonic()
+        if wanted > row[1]:
+            firsts = range(row[1], wanted, ROUTES_A_CHUNK)
+            with ThreadPoolExecutor(max_workers=2) as both:
+                for _ in both.map(
+                    lambda first: _fill_chunk(
+                        endpoints, database, first, min(first + ROUTES_A_CHUNK, wanted)
+                    ),
+                    firsts,
+                ):
+                    pass
+            server.execute("update bench_fill set routes = %s", [wanted])
+            server.execute("vacuum analyze flights, flight_layovers")
+            server.execute("checkpoint")
+        count = server.execute("select count(*) from flights").fetchone()
+        assert count is not None
+        print(f"  {database}: {count[0]:,} offers ({time.monotonic() - began:.0f} s to fill)")
+        return int(count[0])
+
+
+def _fill_chunk(endpoints: Endpoints, database: str, first: int, last: int) -> None:
+    with psycopg.connect(endpoints.superuser_dsn(database), autocommit=True) as server:
+        server.execute("set synchronous_commit = off")
+        server.execute(FILL, {"first": first, "last": last})
+
+
+def routes(endpoints: Endpoints, database: str, count: int) -> list[tuple[str, str, Any]]:
+    """Return so many random routes and days that have offers; the same ones each time."""
+    with psycopg.connect(endpoints.superuser_dsn(database)) as server:
+        row = server.execute("select routes from bench_fill").fetchone()
+        assert row is not None
+        return server.execute(
+            """
+            with hub as (
+                select array_agg(iata order by iata) as codes
+                from (
+                    select iata from airports where country = 'US' order by iata limit 300
+                ) as chosen
+            )
+            select
+                codes[1 + route / 299],
+                codes[1 + (route / 299 + 1 + route %% 299) %% 300],
+                current_date + 2 + (abs(hashint8(n * 7)) %% 13)
+            from hub, generate_series(1, %s) as n,
+                lateral (select abs(hashint8(n)) %% %s as route) as drawn
+            """,
+            [count, row[0]],
+        ).fetchall()
