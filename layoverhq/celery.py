@@ -32,6 +32,7 @@ def send_context(headers: dict[str, Any], **kwargs: Any) -> None:
             "request_id": bound.request_id,
             "actor_id": str(bound.actor_id or ""),
             "enterprise_id": str(bound.enterprise_id or ""),
+            "schema": bound.schema,
             "reason": bound.reason,
         },
     )
@@ -50,6 +51,7 @@ def enter_context(task_id: str, task: Task[Any, Any], **kwargs: Any) -> None:
             request_id=carried.get("request_id") or uuid4().hex,
             actor_id=UUID(carried["actor_id"]) if carried.get("actor_id") else None,
             enterprise_id=UUID(carried["enterprise_id"]) if carried.get("enterprise_id") else None,
+            schema=carried.get("schema", ""),
             reason=carried.get("reason", ""),
         )
     )

@@ -26,7 +26,9 @@ class RequestContext:
     reason: str = ""
 
 
-_current: ContextVar[RequestContext] = ContextVar("request_context", default=RequestContext())
+NOTHING_KNOWN = RequestContext()
+
+_current: ContextVar[RequestContext] = ContextVar("request_context", default=NOTHING_KNOWN)
 
 
 def current() -> RequestContext:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 import psycopg
@@ -176,7 +177,7 @@ def exception_handler(error: Exception, info: dict[str, Any]) -> Response | None
         fields = list(_flatten(known.detail)) if isinstance(known, drf.ValidationError) else []
         document = problem(
             known.status_code,
-            str(known.default_detail).rstrip("."),
+            HTTPStatus(known.status_code).phrase,
             code=known.default_code,
             detail="" if fields else str(known.detail),
             errors=fields,

@@ -10,7 +10,9 @@ import structlog
 from layoverhq import context
 
 
-def add_context(logger: Any, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+def add_context(
+    logger: Any, method: str, event: structlog.types.EventDict
+) -> structlog.types.EventDict:
     """Add what is known of the running request to a log line."""
     bound = context.current()
     if bound.request_id:

@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 USER_AGENT_LENGTH = 300
+API_PREFIX = "/api/"
 
 
 def client_address(request: HttpRequest) -> str:
@@ -35,7 +36,8 @@ def client_address(request: HttpRequest) -> str:
         if len(hops) >= settings.PROXY_COUNT:
             address = hops[-settings.PROXY_COUNT].strip()
     try:
-        return str(ipaddress.ip_address(address))
+        # A link-local address may come with a zone, which PostgreSQL's inet cannot hold.
+        return str(ipaddress.ip_address(address.partition("%")[0]))
     except ValueError:
         return ""
 
@@ -58,6 +60,9 @@ class RequestContextMiddleware:
         ):
             response = self.get_response(request)
             response["X-Request-ID"] = request_id
+            if request.path.startswith(API_PREFIX):
+                # A cache that ignores Authorization would hand one tenant's answer to the next.
+                response.setdefault("Cache-Control", "private, no-store")
             log.info(
                 "request",
                 method=request.method,
@@ -75,7 +80,7 @@ class FaultMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path.startswith("/api/"):
+        if request.path.startswith(API_PREFIX):
             length = request.META.get("CONTENT_LENGTH") or "0"
             if not length.isdecimal() or int(length) > settings.API_BODY_LIMIT_BYTES:
                 detail = f"At most {settings.API_BODY_LIMIT_BYTES} bytes."

@@ -5,19 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import connections
+from django.db.models import QuerySet
 from django_tenants.migration_executors.standard import StandardExecutor
 
 from layoverhq.tenancy import OWNER
+
+
+def own_schemas() -> list[str]:
+    """Return the schemas besides `public` that migrations made tables in."""
+    with connections[OWNER].cursor() as cursor:
+        cursor.execute(
+            "select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+            " where c.relname = 'django_migrations' and c.relkind = 'r'"
+            " and n.nspname <> 'public' order by n.nspname"
+        )
+        return [name for (name,) in cursor.fetchall()]
 
 
 class DedicatedExecutor(StandardExecutor):  # type: ignore[misc]
     """Skip pooled enterprises: they have a schema name reserved and no schema."""
 
     def run_migrations(self, tenants: Any = None) -> None:
-        with connections[OWNER].cursor() as cursor:
-            cursor.execute("select nspname from pg_namespace")
-            standing = {name for (name,) in cursor.fetchall()}
-        super().run_migrations([name for name in tenants or [] if name in standing])
+        # All tenants come as a query, which would run as the runtime role and find none.
+        super().run_migrations(own_schemas() if isinstance(tenants, QuerySet) else tenants)
 
 
 def get_executor(codename: str | None = None) -> type[DedicatedExecutor]:

@@ -9,6 +9,8 @@ from rest_framework import serializers
 
 from layoverhq.errors import PROBLEM_CONTENT_TYPE
 
+JSON = "application/json"
+
 DESCRIPTIONS = {
     400: "A field cannot be used; `errors` names each.",
     401: "No usable API key.",
@@ -32,7 +34,7 @@ class ProblemSerializer(serializers.Serializer[None]):
     status = serializers.IntegerField()
     code = serializers.CharField()
     detail = serializers.CharField(required=False)
-    errors = FieldErrorSerializer(many=True, required=False)
+    errors = FieldErrorSerializer(many=True, required=False)  # type: ignore[assignment]
     request_id = serializers.CharField(required=False)
 
 

@@ -49,9 +49,7 @@ class SeedSchedule(Operation):
         crontab, _ = crontabs.objects.using(alias).get_or_create(
             **dict(zip(fields, self.crontab.split(), strict=True)), timezone="UTC"
         )
-        tasks.create(
-            name=self.name, task=self.task, crontab=crontab, description=self.help_text
-        )
+        tasks.create(name=self.name, task=self.task, crontab=crontab, description=self.help_text)
 
     def database_backwards(
         self,

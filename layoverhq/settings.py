@@ -34,7 +34,7 @@ SHARED_APPS = [
     "django_tenants",
     "apps.audit",
     "apps.tenants",
-
+    "apps.flights",
     "apps.trips",
     "unfold.apps.BasicAppConfig",
     "layoverhq.apps.LayoverAdminConfig",
@@ -233,12 +233,15 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "LayoverHQ",
     "SITE_SUBHEADER": "Operations",
     "SITE_SYMBOL": "connecting_airports",
+    "SITE_URL": None,
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "layoverhq.admin_site.environment_badge",
+    "DASHBOARD_CALLBACK": "layoverhq.admin.dashboard.dashboard",
+    "LOGIN": {"form": "layoverhq.admin_login.LoginForm"},
     "SIDEBAR": {
         "show_search": True,
         "show_all_applications": False,
-        "navigation": "layoverhq.admin_site.navigation",
+        "navigation": "layoverhq.admin.navigation.navigation",
     },
 }

@@ -50,13 +50,10 @@ class Snapshot(ABC, Generic[Content]):
 
     def get(self) -> Content:
         """Return the content, loading it first if this process has none."""
-        held = self._held
-        if held is None:
+        while (held := self._held) is None:
             listener.start()
             with connect() as connection:
                 self.refresh(connection, at_least=0)
-            held = self._held
-            assert held is not None
         return held[1]
 
     def refresh(self, connection: psycopg.Connection[Any], *, at_least: int) -> None:
@@ -111,7 +108,6 @@ class Listener:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._stopping = threading.Event()
-        self._connection: psycopg.Connection[Any] | None = None
         self.connected = threading.Event()
 
     def start(self) -> None:
@@ -148,7 +144,7 @@ class Listener:
                         log.info("snapshot_listener_back", failures=failures)
                     failures = 0
                     self._follow(connection)
-            except psycopg.Error as error:
+            except Exception as error:  # noqa: BLE001 - a fault in one snapshot must not end all
                 self.connected.clear()
                 delay = RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]
                 failures += 1

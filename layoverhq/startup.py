@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.core import checks
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.utils import Error as DatabaseError
 
 from layoverhq.environment import EnvironmentProblem, require_reachable
 
-SERVING = ("default", "operator")
+SERVING = (DEFAULT_DB_ALIAS, "operator")
 
 
 def verify() -> None:
@@ -31,11 +31,16 @@ def verify_isolation(alias: str) -> None:
     variable = settings.DATABASES[alias]["VARIABLE"]
     try:
         with connections[alias].cursor() as cursor:
-            cursor.execute("select * from tenant_isolation_state()")
-            breaks_rls, unguarded = cursor.fetchone()
+            cursor.execute(
+                "select role_breaks_rls, role_sees_all, unguarded_tables"
+                " from tenant_isolation_state()"
+            )
+            breaks_rls, sees_all, unguarded = cursor.fetchone()
     except DatabaseError as error:
         raise EnvironmentProblem(
-            variable, f"the database is not migrated: run `manage.py release` first ({error})"
+            variable,
+            "the database is not migrated: run `manage.py release` first"
+            f" ({str(error).splitlines()[0]})",
         ) from error
     finally:
         connections[alias].close()
@@ -44,6 +49,12 @@ def verify_isolation(alias: str) -> None:
             variable,
             "its role is superuser or BYPASSRLS, so that row-level security would not bind it; "
             "use a role without either",
+        )
+    if sees_all and alias == DEFAULT_DB_ALIAS:
+        raise EnvironmentProblem(
+            variable,
+            "its role is the operator's or the owner's, which sees every tenant's rows; "
+            "use layoverhq_app's",
         )
     if unguarded:
         raise EnvironmentProblem(

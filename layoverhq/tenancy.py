@@ -121,9 +121,7 @@ def fetch_in_scope(
         begin = begin.replace("%s", f"%({name})s", 1)
     connection.ensure_connection()
     try:
-        cursor = connection.run_reconnecting(
-            f"{begin};\n{query};\ncommit", {**named, **parameters}
-        )
+        cursor = connection.run_reconnecting(f"{begin};\n{query};\ncommit", {**named, **parameters})
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):
             raise QueryTimeout(f"The query took longer than {timeout_seconds:g} s.") from error

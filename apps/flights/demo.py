@@ -107,6 +107,11 @@ def _one_stops(
     return first[chosen], second[chosen], price[chosen]
 
 
+def prepare() -> None:
+    """Read what every day needs, so that threads which compose days share it."""
+    _routings()
+
+
 @cache
 def _routings() -> NDArray[np.bool_]:
     net = network()
@@ -114,9 +119,7 @@ def _routings() -> NDArray[np.bool_]:
     return allowed_routings(net.miles, wanted, detour=DETOUR)
 
 
-def _pairs(
-    plan: Schedule, first: NDArray[np.int32], last: NDArray[np.int32]
-) -> NDArray[np.int64]:
+def _pairs(plan: Schedule, first: NDArray[np.int32], last: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the city pair of each itinerary, as `Fares` counts them."""
     airports = len(network().codes)
     return plan.legs.origin[first].astype(np.int64) * airports + plan.legs.destination[last]
@@ -140,6 +143,13 @@ def _identity(
     return mixed(leg[first] ^ np.concatenate([leg * np.uint64(3), nothing])[second])
 
 
+def busiest_routes(count: int) -> list[tuple[str, str]]:
+    """Return the city pairs that most passengers fly, as IATA codes."""
+    codes = network().codes
+    order = np.argsort(-fares(codes).passengers, kind="stable")[:count]
+    return [(codes[pair // len(codes)], codes[pair % len(codes)]) for pair in order.tolist()]
+
+
 def copy_lines(offers: DemoOffers) -> Iterator[str]:
     """Yield the offers as lines for COPY, one each, with the columns of `staged_offers`.
 
@@ -150,9 +160,7 @@ def copy_lines(offers: DemoOffers) -> Iterator[str]:
     used = np.unique(np.concatenate([offers.first, offers.second[offers.second != _NONE]]))
     segments = dict(zip(used.tolist(), _segment_texts(plan, used), strict=True))
     last = np.where(offers.second == _NONE, offers.first, offers.second)
-    layover = np.where(
-        offers.second == _NONE, 0, legs.departure[last] - legs.arrival[offers.first]
-    )
+    layover = np.where(offers.second == _NONE, 0, legs.departure[last] - legs.arrival[offers.first])
     carriers = fares(codes).carriers
     columns = zip(
         offers.first.tolist(),
@@ -168,11 +176,21 @@ def copy_lines(offers: DemoOffers) -> Iterator[str]:
         offers.carrier.tolist(),
         strict=True,
     )
-    for first, second, origin, destination, departs, arrives, minute, price, via, wait, by in columns:
+    for (
+        first,
+        second,
+        origin,
+        destination,
+        departs,
+        arrives,
+        minute,
+        price,
+        via,
+        wait,
+        by,
+    ) in columns:
         carrier = carriers[by]
-        head = (
-            f"{departs}\t{arrives}\t{minute}\t{price}\t{codes[origin]}\t{codes[destination]}\t"
-        )
+        head = f"{departs}\t{arrives}\t{minute}\t{price}\t{codes[origin]}\t{codes[destination]}\t"
         if second == _NONE:
             yield f'{head}\\N\t\\N\t{{}}\t{{}}\t[]\t[{segments[first]}{carrier}"}}]\n'
         else:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def digests(columns: Sequence[NDArray[np.int64]]) -> NDArray[np.uint64]:
+def digests(columns: Sequence[NDArray[np.integer[Any]]]) -> NDArray[np.uint64]:
     """Return a hash of each row of the columns, the same on every machine."""
     value = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
@@ -102,7 +103,7 @@ def digests(columns: Sequence[NDArray[np.int64]]) -> NDArray[np.uint64]:
 
 def unit_draws(values: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Map hashes to [0, 1)."""
-    return (values >> np.uint64(11)) * 2.0**-53
+    return np.asarray((values >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
 
 def drawn_prices(
@@ -113,7 +114,7 @@ def drawn_prices(
     price = np.where(
         draw < 0.5, low + (median - low) * 2 * draw, median + (high - median) * (2 * draw - 1)
     )
-    return np.rint(price).astype(np.int64)
+    return np.asarray(np.rint(price), dtype=np.int64)
 
 
 def drawn_carriers(

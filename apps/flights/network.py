@@ -93,7 +93,8 @@ def great_circle_miles(
     phi, lam = np.radians(latitude), np.radians(longitude)
     half_chord = (
         np.sin((phi[:, None] - phi[None, :]) / 2) ** 2
-        + np.cos(phi[:, None]) * np.cos(phi[None, :])
+        + np.cos(phi[:, None])
+        * np.cos(phi[None, :])
         * np.sin((lam[:, None] - lam[None, :]) / 2) ** 2
     )
     return np.asarray(2 * EARTH_RADIUS_MILES * np.arcsin(np.sqrt(np.minimum(half_chord, 1))))
@@ -158,8 +159,7 @@ def _offsets(
         for position in range(start, stop):
             moment = datetime.fromtimestamp(int(moments[position] % stride) * 60, UTC)
             seen = moment.replace(tzinfo=info) if local else moment.astimezone(info)
-            offset = seen.utcoffset()
-            assert offset is not None
+            offset = seen.utcoffset() or timedelta()
             found[position] = offset // timedelta(minutes=1)
     return found[inverse]
 

@@ -32,7 +32,9 @@ def begin_statement(*, timeout_ms: int = 0) -> tuple[str, list[str]]:
     that the next client may get.
     """
     bound = context.current()
-    pairs = [(name, str(value)) for name, field in SETTINGS.items() if (value := getattr(bound, field))]
+    pairs = [
+        (name, str(value)) for name, field in SETTINGS.items() if (value := getattr(bound, field))
+    ]
     if bound.enterprise_id:
         quoted = '"' + bound.schema.replace('"', '""') + '", public' if bound.schema else "public"
         pairs.append(("search_path", quoted))

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     initial = True
     dependencies = []
     operations = [
-        InstallSQL("layoverhq", "tenant_isolation", digest="cf18703a96c16ac0"),
-        InstallSQL("layoverhq", "partitions", digest="1126f7f7207f7909"),
-        InstallSQL("layoverhq", "hot_snapshot", digest="efbac8e348b2d243"),
+        InstallSQL("layoverhq", "tenant_isolation", digest="f2434d634d1878d4"),
+        InstallSQL("layoverhq", "partitions", digest="92bf37d8d5630c45"),
+        InstallSQL("layoverhq", "hot_snapshot", digest="e9d90977b0b76ee3"),
     ]

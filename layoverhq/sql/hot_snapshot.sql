@@ -31,6 +31,10 @@ begin
 end
 $$;
 
+-- Triggers fire without this privilege; with it, whoever may make a temporary table could raise
+-- versions by hand.
+revoke execute on function public.notify_snapshot() from public;
+
 -- Enrols a table: every statement that writes one of `columns` (all, when none is named) raises
 -- the snapshot's version.
 create function public.feed_snapshot(

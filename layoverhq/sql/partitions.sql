@@ -11,7 +11,8 @@ create table public.partition_policies (
 comment on table public.partition_policies is
     'Parents of monthly partitions: how many months to make ahead and to keep behind.';
 
-grant select, update on public.partition_policies to layoverhq_operator;
+-- Keeping stays with the owner: a shorter one would drop the audit trail.
+grant select, update (months_ahead) on public.partition_policies to layoverhq_operator;
 
 -- Makes `<parent>_y2026m03` unless it stands; returns its name if it made it. Attaching takes a
 -- weaker lock on the parent than `create table … partition of`. Partitions are granted to

@@ -42,9 +42,11 @@ $$;
 revoke execute on function public.enable_tenant_isolation(regclass, name, boolean) from public;
 
 -- What every process asks before it serves. `role_breaks_rls` is true for a role that policies
--- do not bind; `unguarded_tables` are those with enterprise_id and no forced policy.
+-- do not bind, `role_sees_all` for one that they show every tenant's rows; `unguarded_tables` are
+-- those with enterprise_id and no forced policy.
 create function public.tenant_isolation_state(
     out role_breaks_rls boolean,
+    out role_sees_all boolean,
     out unguarded_tables text[]
 )
 language sql stable
@@ -52,6 +54,8 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     select
         (select r.rolsuper or r.rolbypassrls from pg_roles r where r.rolname = session_user),
+        pg_has_role(session_user, 'layoverhq_operator', 'member')
+            or pg_has_role(session_user, 'layoverhq_owner', 'member'),
         (
             select coalesce(array_agg(c.oid::regclass::text order by c.oid::regclass::text), '{}')
             from pg_class c

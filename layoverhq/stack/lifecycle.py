@@ -121,11 +121,11 @@ class Stack:
             if postgres.binaries == copies.current():
                 copies.ensure()
             for key, server in (("postgres", postgres), ("valkey", valkey)):
-                preferred = state["ports"].get(key, server.first_port)
-                port, fresh = server.start(preferred)
-                state["ports"][key] = port
-                if fresh:
+                if server.pid() is None:
+                    # Known beforehand: whoever finds the server after a crash must see it.
                     state["purposes"][key] = purpose
+                    write_private_json(self._state_path, state)
+                state["ports"][key] = server.start(state["ports"].get(key, server.first_port))
                 write_private_json(self._state_path, state)
             endpoints = self._endpoints(state)
             create_roles_and_database(endpoints.superuser_dsn(), DATABASE, endpoints.passwords)

@@ -141,3 +141,22 @@ def _environ(pid: int) -> list[bytes]:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return []
+
+
+def unreaped_below(pid: int) -> frozenset[int]:
+    """Return the children and grandchildren that have ended and that nobody has taken note of."""
+    states = dict(filter(None, map(_state, filter(str.isdigit, os.listdir("/proc")))))
+    children = {child for child, (parent, _) in states.items() if parent == pid}
+    family = children | {child for child, (parent, _) in states.items() if parent in children}
+    return frozenset(child for child in family if states[child][1] == "Z")
+
+
+def _state(pid: str) -> tuple[int, tuple[int, str]] | None:
+    """Return the process with its parent and state, None where it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The program's name stands in parentheses and may hold anything, even these.
+    state, parent = text.rpartition(")")[2].split()[:2]
+    return int(pid), (int(parent), state)

@@ -8,6 +8,7 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,8 +35,14 @@ SUPERUSER = "postgres"
 READY_SECONDS = 180
 STOP_SECONDS = 60
 POLL_SECONDS = 0.02
+# A stranger on the port refuses too, until our server has found the port taken and ended.
+REFUSAL_SECONDS = 1
 
 Say = Callable[[str], None]
+
+
+class PasswordRefused(StackProblem):
+    """A server of ours was made with another password than the one that is on record."""
 
 
 class Server(ABC):
@@ -97,7 +104,7 @@ class Server(ABC):
 
     @abstractmethod
     def is_ready(self, port: int) -> bool:
-        """Tell by protocol, with our password, whether our server answers there."""
+        """Tell by protocol whether our server answers there; raise PasswordRefused."""
 
     @abstractmethod
     def complaint(self) -> str:
@@ -108,16 +115,16 @@ class Server(ABC):
         noted = self.noted_pid()
         return noted if noted in self._processes() else None
 
-    def start(self, preferred: int) -> tuple[int, bool]:
-        """Return the port on which the server is ready, and whether it was started just now."""
+    def start(self, preferred: int) -> int:
+        """Return the port on which the server is ready; keep the one that runs already."""
         adopted = self._adopted()
         if adopted is not None:
-            return adopted, False
+            return adopted
         self._end_orphans()
         self._make_cell()
         try:
             with held_lock(self.cell / "lock", wait=False) as lock:
-                return self._launched(preferred, lock), True
+                return self._launched(preferred, lock)
         except BlockingIOError as problem:
             raise StackProblem(
                 f"{self.cell} is in use by a process that cannot be seen from here"
@@ -141,9 +148,9 @@ class Server(ABC):
         if pid is None:
             return None
         port = self.noted_port()
-        if port is not None and self._becomes_ready(port, pid):
-            return port
-        # Ours by program and folder, yet it does not answer to our password.
+        with suppress(PasswordRefused):
+            if port is not None and self._becomes_ready(port, pid):
+                return port
         self.stop()
         return None
 
@@ -181,9 +188,13 @@ class Server(ABC):
         began = time.monotonic()
         told = False
         while is_alive(pid):
-            if self.is_ready(port):
-                return True
             waited = time.monotonic() - began
+            try:
+                if self.is_ready(port):
+                    return True
+            except PasswordRefused:
+                if waited > REFUSAL_SECONDS:
+                    raise
             if waited > READY_SECONDS:
                 raise StackProblem(f"{self.name} is not ready after {READY_SECONDS} seconds")
             if waited > 5 and not told:
@@ -191,6 +202,12 @@ class Server(ABC):
                 self.say(f"{self.name} is still starting (it repairs its data after a crash) …")
             time.sleep(POLL_SECONDS)
         return False
+
+    def _lost(self) -> str:
+        return (
+            f"{self.name} in {self.cell} refuses the password on record: restore servers.json, "
+            "or erase the data with `manage.py stack reset --yes`"
+        )
 
     def private_file(self, name: str, content: str) -> Path:
         """Write a file into the cell that only the server's user can read."""
@@ -323,7 +340,9 @@ class Postgres(Server):
                 sslmode="disable",
             ):
                 return True
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as problem:
+            if "password authentication failed" in str(problem):
+                raise PasswordRefused(self._lost()) from problem
             return False
 
     def complaint(self) -> str:
@@ -392,6 +411,8 @@ class Valkey(Server):
         client = redis.Redis(host=HOST, port=port, password=self.password, socket_timeout=5)
         try:
             return bool(client.ping())
+        except redis.AuthenticationError as problem:
+            raise PasswordRefused(self._lost()) from problem
         except redis.RedisError:
             return False
         finally:

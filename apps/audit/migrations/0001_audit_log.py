@@ -7,41 +7,58 @@ from layoverhq.migrations import InstallSQL
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [("layoverhq", "0001_kernel")]
 
     operations = [
         InstallSQL("audit", "audit_log", digest="cc8e2a3cda772b88"),
-        InstallSQL("audit", "enable_audit", digest="e5fa0b372e0b60a8"),
+        InstallSQL("audit", "enable_audit", digest="ac6149d2aa08dc5d"),
         migrations.SeparateDatabaseAndState(
             # The table is partitioned: its SQL stands above.
             state_operations=[
-        migrations.CreateModel(
-            name='AuditEvent',
-            fields=[
-                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('table_name', models.TextField(verbose_name='table')),
-                ('operation', models.TextField(choices=[('INSERT', 'added'), ('UPDATE', 'changed'), ('DELETE', 'deleted'), ('TRUNCATE', 'emptied')])),
-                ('row_id', models.TextField(null=True, verbose_name='row')),
-                ('changed_columns', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list, size=None)),
-                ('old_values', models.JSONField(null=True)),
-                ('new_values', models.JSONField(null=True)),
-                ('user_id', models.UUIDField(null=True)),
-                ('enterprise_id', models.UUIDField(null=True)),
-                ('ip_address', models.GenericIPAddressField(null=True, verbose_name='IP address')),
-                ('user_agent', models.TextField(null=True)),
-                ('request_id', models.TextField(null=True)),
-                ('reason', models.TextField(null=True)),
-                ('database_role', models.TextField()),
-            ],
-            options={
-                'verbose_name': 'audit event',
-                'db_table': 'audit_log',
-            },
-        ),
+                migrations.CreateModel(
+                    name="AuditEvent",
+                    fields=[
+                        ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                        ("at", models.DateTimeField()),
+                        ("table_name", models.TextField(verbose_name="table")),
+                        (
+                            "operation",
+                            models.TextField(
+                                choices=[
+                                    ("INSERT", "added"),
+                                    ("UPDATE", "changed"),
+                                    ("DELETE", "deleted"),
+                                    ("TRUNCATE", "emptied"),
+                                ]
+                            ),
+                        ),
+                        ("row_id", models.TextField(null=True, verbose_name="row")),
+                        (
+                            "changed_columns",
+                            django.contrib.postgres.fields.ArrayField(
+                                base_field=models.TextField(), default=list, size=None
+                            ),
+                        ),
+                        ("old_values", models.JSONField(null=True)),
+                        ("new_values", models.JSONField(null=True)),
+                        ("user_id", models.UUIDField(null=True)),
+                        ("enterprise_id", models.UUIDField(null=True)),
+                        (
+                            "ip_address",
+                            models.GenericIPAddressField(null=True, verbose_name="IP address"),
+                        ),
+                        ("user_agent", models.TextField(null=True)),
+                        ("request_id", models.TextField(null=True)),
+                        ("reason", models.TextField(null=True)),
+                        ("database_role", models.TextField()),
+                    ],
+                    options={
+                        "verbose_name": "audit event",
+                        "db_table": "audit_log",
+                    },
+                ),
             ]
         ),
     ]

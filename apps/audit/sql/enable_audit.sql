@@ -16,6 +16,7 @@ return record || coalesce(
 create function public.audit_row_id(record jsonb, key_columns jsonb) returns text
 language sql immutable
 return case
+    when record is null then null
     when jsonb_array_length(key_columns) = 1 then record ->> (key_columns ->> 0)
     else (
         select jsonb_object_agg(name, record -> name)::text
@@ -66,6 +67,10 @@ begin
     return null;
 end
 $$;
+
+-- Triggers fire without this privilege; with it, whoever may make a temporary table could write
+-- events of their own invention.
+revoke execute on function public.audit_trigger_function() from public;
 
 -- Enrols a table. `redacted` columns never enter the trail; a change of `ignored` ones alone
 -- is no event; `tenant_column` tells whose row it is.

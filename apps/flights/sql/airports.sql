@@ -14,3 +14,6 @@ create table public.airports (
 
 grant select on public.airports to layoverhq_app;
 grant select, insert, update on public.airports to layoverhq_operator;
+
+-- Every process knows the airports by heart.
+select public.feed_snapshot('public.airports', 'airports');

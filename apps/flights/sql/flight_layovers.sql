@@ -19,6 +19,9 @@ create table public.flight_layovers (
 
 create index flight_layovers_place on public.flight_layovers (airport, departure_day, minutes);
 
+create index flight_layovers_owner on public.flight_layovers (enterprise_id)
+    where enterprise_id is not null;
+
 select public.enable_tenant_isolation('public.flight_layovers', shared_rows => true);
 
 grant select on public.flight_layovers to layoverhq_app;

@@ -64,7 +64,9 @@ create table public.flights (
 ) partition by range (departure_day);
 
 -- Shared and private offers have an index each, so that one tenant's millions of private offers
--- do not stand in the way of another's search.
+-- do not stand in the way of another's search. Under row-level security only leakproof operators
+-- reach an index: equality of text, date and uuid, order of bigint and uuid, and comparisons of
+-- rows of these are; && of arrays and jsonb_path_exists are not, and only filter what was found.
 create index flights_shared_search on public.flights
     (origin_airport, destination_airport, departure_day, price_minor, id)
     where enterprise_id is null;

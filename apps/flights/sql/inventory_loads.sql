@@ -3,12 +3,13 @@
 -- is written by the same transaction as the offers, so a half-loaded day cannot exist.
 
 create table public.inventory_loads (
+    id uuid primary key default uuidv7(),
     day date not null,
     provider text not null check (provider <> ''),
     offers integer not null check (offers >= 0),
     layovers integer not null check (layovers >= 0),
     loaded_at timestamptz not null default now(),
-    primary key (day, provider)
+    constraint inventory_loads_day_once unique (day, provider)
 );
 
 grant select, insert, delete on public.inventory_loads to layoverhq_operator;
@@ -38,7 +39,8 @@ end
 $$;
 
 -- Moves the staged offers of one departure day into the shared inventory and enters the day in
--- the ledger. Fails if the day stands already. Offers expire when they depart.
+-- the ledger. Fails if the day stands already, or if no partition takes it. Offers expire when
+-- they depart.
 create function public.store_staged_offers(
     stored_day date,
     offer_provider text,
@@ -59,11 +61,9 @@ begin
     ) as named (code)
     where not exists (select from public.airports a where a.iata = code);
     if found then
-        raise exception 'staged offers name an unknown airport: %', stranger;
+        raise exception 'staged offers name an unknown airport: %', stranger
+            using errcode = 'foreign_key_violation';
     end if;
-
-    perform public.ensure_month_partitions('flights', stored_day, stored_day);
-    perform public.ensure_month_partitions('flight_layovers', stored_day, stored_day);
 
     insert into public.flights (
         departure_at, arrival_at, price_minor, expires_at, departure_day, duration_minutes,

@@ -10,9 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.tenants.api.authentication import principal_of
 from apps.tenants.api.serializers import ApiKeySerializer, EnterpriseSerializer
 from apps.tenants.models import ApiKey, Enterprise, Scope
-from layoverhq.openapi import problem_responses
+from layoverhq.openapi import JSON, problem_responses
 from layoverhq.tenancy import tenant_scope
 
 
@@ -22,11 +23,12 @@ class EnterpriseView(APIView):
     @extend_schema(
         operation_id="enterprise",
         summary="The enterprise whose key this is",
-        responses={200: EnterpriseSerializer, **problem_responses(400, 401, 403, 503)},
+        responses={(200, JSON): EnterpriseSerializer, **problem_responses(400, 401, 403, 503)},
     )
     def get(self, request: Request) -> Response:
-        with tenant_scope(request.user.tenant):
-            enterprise = Enterprise.objects.get(pk=request.user.enterprise_id)
+        principal = principal_of(request)
+        with tenant_scope(principal.tenant):
+            enterprise = Enterprise.objects.get(pk=principal.enterprise_id)
             return Response(EnterpriseSerializer(enterprise).data)
 
 
@@ -36,11 +38,15 @@ class ApiKeyListView(APIView):
     @extend_schema(
         operation_id="api_keys",
         summary="The enterprise's API keys",
-        responses={200: ApiKeySerializer(many=True), **problem_responses(400, 401, 403, 503)},
+        responses={
+            (200, JSON): ApiKeySerializer(many=True),
+            **problem_responses(400, 401, 403, 503),
+        },
     )
     def get(self, request: Request) -> Response:
-        with tenant_scope(request.user.tenant):
-            keys = ApiKey.objects.filter(enterprise_id=request.user.enterprise_id)
+        principal = principal_of(request)
+        with tenant_scope(principal.tenant):
+            keys = ApiKey.objects.filter(enterprise_id=principal.enterprise_id)
             return Response(ApiKeySerializer(keys, many=True).data)
 
 
@@ -50,13 +56,12 @@ class ApiKeyView(APIView):
     @extend_schema(
         operation_id="api_key",
         summary="One API key",
-        responses={200: ApiKeySerializer, **problem_responses(400, 401, 403, 404, 503)},
+        responses={(200, JSON): ApiKeySerializer, **problem_responses(400, 401, 403, 404, 503)},
     )
     def get(self, request: Request, key_id: UUID) -> Response:
-        with tenant_scope(request.user.tenant):
-            key = ApiKey.objects.filter(
-                enterprise_id=request.user.enterprise_id, pk=key_id
-            ).first()
+        principal = principal_of(request)
+        with tenant_scope(principal.tenant):
+            key = ApiKey.objects.filter(enterprise_id=principal.enterprise_id, pk=key_id).first()
             if key is None:
                 raise Http404
             return Response(ApiKeySerializer(key).data)

@@ -1,6 +1,6 @@
 """`manage.py stack`: the embedded servers by hand."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -10,7 +10,7 @@ from layoverhq.stack import Stack, StackProblem
 
 class Command(BaseCommand):
     help = "Start, stop, show or erase this checkout's embedded PostgreSQL and Valkey."
-    requires_system_checks: ClassVar[list[str]] = []
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("action", choices=["start", "stop", "status", "reset"])

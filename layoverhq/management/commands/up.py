@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from honcho.environ import parse_procfile
@@ -21,7 +21,7 @@ from layoverhq.environment import EnvironmentProblem
 from layoverhq.stack import Stack, StackProblem, ensure_keys
 from layoverhq.stack.files import held_lock, read_json_object
 from layoverhq.stack.ports import free_ports
-from layoverhq.stack.processes import marked, send
+from layoverhq.stack.processes import marked, send, unreaped_below
 
 PURPOSE = "up"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -30,8 +30,8 @@ HEALTHY_SECONDS = 90
 # honcho gives its processes five seconds, then kills them.
 GRACE_SECONDS = 15
 # Time for a process that cannot live to die, and for the others to finish their greetings.
-SETTLE_SECONDS = 3
-WATCH_SECONDS = 0.25
+SETTLE_SECONDS = 2
+WATCH_SECONDS = 0.5
 
 # Every process of `up` carries it, with the checkout's folder as the value.
 MARK = "LAYOVERHQ_UP"
@@ -39,7 +39,7 @@ MARK = "LAYOVERHQ_UP"
 
 class Command(BaseCommand):
     help = "Start the servers, migrate, seed and run the Procfile until Ctrl-C."
-    requires_system_checks: ClassVar[list[str]] = []
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -56,7 +56,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "it already runs in this checkout: end that with Ctrl-C first"
             ) from None
-        except (StackProblem, EnvironmentProblem) as problem:
+        except StackProblem as problem:
             raise CommandError(str(problem)) from problem
         if code:
             sys.exit(code)
@@ -135,9 +135,15 @@ class Platform:
         command = [sys.executable, *honcho, "start", "--port", str(port), *names]
         announced = False
         began = time.monotonic()
+        ended: frozenset[int] = frozenset()
         with self._child(command) as process:
             while process.poll() is None:
                 self._wait(process)
+                # honcho notices an end by the closed output, which a killed process's own
+                # children hold open; twice in a row, so that it had its chance.
+                before, ended = ended, unreaped_below(process.pid)
+                if before & ended:
+                    break
                 if announced:
                     self._repair_servers()
                     continue

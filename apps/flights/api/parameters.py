@@ -1,0 +1,92 @@
+"""The search's parameters, for the OpenAPI document, from the grammar that parses them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter
+
+from apps.flights import grammar
+
+
+def _parameter(
+    name: str, description: str, schema: dict[str, Any], *, required: bool = False
+) -> OpenApiParameter:
+    return OpenApiParameter(
+        name,
+        type=schema,
+        location=OpenApiParameter.QUERY,
+        required=required,
+        description=description,
+    )
+
+
+def _text(pattern: str, example: str, **more: Any) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^({pattern})$", "example": example, **more}
+
+
+def _range(element: str, example: str) -> dict[str, Any]:
+    return _text(rf"({element})\.\.({element})?|\.\.({element})", example)
+
+
+_AIRPORTS = (
+    rf"{grammar.AIRPORT_PATTERN}(,{grammar.AIRPORT_PATTERN})"
+    rf"{{0,{grammar.MAXIMUM_AIRPORTS - 1}}}"
+)
+
+SEARCH_PARAMETERS = [
+    _parameter("origin", "IATA code.", _text(grammar.AIRPORT_PATTERN, "SFO"), required=True),
+    _parameter("destination", "IATA code.", _text(grammar.AIRPORT_PATTERN, "JFK"), required=True),
+    _parameter(
+        "departure_date",
+        f"By the origin's calendar: from today to {grammar.HORIZON_DAYS} days ahead.",
+        {"type": "string", "format": "date"},
+        required=True,
+    ),
+    _parameter(
+        "max_layovers",
+        "0 finds nonstops only.",
+        {"type": "integer", "minimum": 0, "maximum": grammar.MAXIMUM_LAYOVERS},
+    ),
+    _parameter(
+        "via", "A layover at any of these airports, with commas between.", _text(_AIRPORTS, "DEN")
+    ),
+    _parameter("exclude", "No layover at any of these airports.", _text(_AIRPORTS, "ORD,EWR")),
+    _parameter(
+        "layover",
+        "Every layover lasts this long; with `via`, the one there does. Both ends are included;"
+        " units are `8h`, `8h30m`, `90m`, or minutes.",
+        _range(grammar.MINUTES_PATTERN, "8h..20h"),
+    ),
+    _parameter(
+        "duration",
+        "From departure to arrival, in the units of `layover`.",
+        _range(grammar.MINUTES_PATTERN, "..18h"),
+    ),
+    _parameter("price", "In US dollars.", _range(grammar.PRICE_PATTERN, "..400")),
+    _parameter(
+        "depart",
+        "On the origin's clock, within the departure date.",
+        _range(grammar.TIME_PATTERN, "06:00..12:00"),
+    ),
+    _parameter(
+        "sort",
+        "Ascending; equals are in the order of their ids.",
+        {"type": "string", "enum": list(grammar.SORTS), "default": grammar.DEFAULT_SORT},
+    ),
+    _parameter(
+        "limit",
+        "Offers a page.",
+        {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": grammar.MAXIMUM_LIMIT,
+            "default": grammar.DEFAULT_LIMIT,
+        },
+    ),
+    _parameter(
+        "cursor",
+        "`next` of the page before; the other parameters stay as they were, but for `limit`.",
+        {"type": "string", "pattern": f"^{grammar.CURSOR_PATTERN}$"},
+    ),
+]

@@ -1,0 +1,337 @@
+"""What a search may ask for, and the one grammar in which it asks.
+
+A range is `low..high`, `low..` or `..high`, both ends included. Minutes are `8h`, `8h30m`, `90m`
+or `90`, prices are in whole dollars or with cents, times of day are `06:00` and do not run over
+midnight, because the departure date names the day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import parse_qsl
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from layoverhq.errors import FieldError, InvalidInput
+
+SORTS: Final = ("price", "duration", "departure")
+DEFAULT_SORT: Final = "price"
+DEFAULT_LIMIT: Final = 20
+MAXIMUM_LIMIT: Final = 100
+MAXIMUM_LAYOVERS: Final = 9
+MAXIMUM_AIRPORTS: Final = 20
+# Airlines publish their schedules for less than a year ahead.
+HORIZON_DAYS: Final = 365
+MAXIMUM_FIELDS: Final = 100
+
+MINUTES_PATTERN: Final = r"[0-9]{1,3}h([0-5]?[0-9]m)?|[0-9]{1,5}m?"
+PRICE_PATTERN: Final = r"[0-9]{1,7}(\.[0-9]{1,2})?"
+TIME_PATTERN: Final = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+AIRPORT_PATTERN: Final = r"[A-Z]{3}"
+DATE_PATTERN: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+CURSOR_PATTERN: Final = (
+    r"[0-9a-f]{16}\.[0-9]{1,15}\.[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds(Generic[T]):
+    """A range with both ends included; an end that is None is open."""
+
+    low: T | None
+    high: T | None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page ended: the sort key of its last offer, and the offer."""
+
+    key: int
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class FlightSearch:
+    """One search: minutes as numbers, prices in minor units, times of day as minutes.
+
+    `layover` bounds every layover, or with `via` the one at a via airport. `via` asks for a
+    layover at any of its airports, `exclude` for none at its own; both are sorted.
+    """
+
+    origin: str
+    destination: str
+    departure_date: date
+    max_layovers: int | None = None
+    via: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    layover: Bounds[int] | None = None
+    duration: Bounds[int] | None = None
+    price: Bounds[int] | None = None
+    depart: Bounds[int] | None = None
+    sort: str = DEFAULT_SORT
+    limit: int = DEFAULT_LIMIT
+    after: Position | None = None
+
+    @property
+    def digest(self) -> str:
+        """Return what the pages of one search have in common, as 16 hexadecimal digits."""
+        asked = [
+            self.origin,
+            self.destination,
+            self.departure_date.isoformat(),
+            self.max_layovers,
+            self.via,
+            self.exclude,
+            *(
+                bounds and (bounds.low, bounds.high)
+                for bounds in (self.layover, self.duration, self.price, self.depart)
+            ),
+            self.sort,
+        ]
+        return hashlib.blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()
+
+
+class _Refused(Exception):
+    """A value cannot be used; carries the code and the sentence."""
+
+    def __init__(self, detail: str, code: str = "invalid") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code
+
+
+def parse_flight_search(
+    query_string: str, *, zones: Mapping[str, str], now: datetime
+) -> FlightSearch:
+    """Parse a query string as WSGI hands it over (bytes as Latin-1).
+
+    `zones` maps the known airports to their time zones. Raises InvalidInput with every faulty
+    field, not only the first.
+    """
+    errors: list[FieldError] = []
+    values = _values(query_string, errors)
+    parsed: dict[str, Any] = {}
+
+    def read(field: str, parse: Callable[[str], object]) -> None:
+        if field in values:
+            try:
+                parsed[field] = parse(values[field])
+            except _Refused as refused:
+                errors.append(FieldError(field, refused.code, refused.detail))
+
+    def airport(text: str) -> str:
+        return _airport(text, zones)
+
+    read("origin", airport)
+    read("destination", airport)
+    read("departure_date", _date)
+    read("max_layovers", lambda text: _count(text, 0, MAXIMUM_LAYOVERS))
+    read("via", lambda text: _airports(text, zones))
+    read("exclude", lambda text: _airports(text, zones))
+    read("layover", lambda text: _bounds(text, _minutes))
+    read("duration", lambda text: _bounds(text, _minutes))
+    read("price", lambda text: _bounds(text, _price))
+    read("depart", lambda text: _bounds(text, _time_of_day))
+    read("sort", _sort)
+    read("limit", lambda text: _count(text, 1, MAXIMUM_LIMIT))
+    read("cursor", _cursor)
+
+    faulty = {error.field for error in errors}
+    for field in ("origin", "destination", "departure_date"):
+        if field not in values and field not in faulty:
+            errors.append(FieldError(field, "required", "This parameter is required."))
+    errors.extend(_contradictions(parsed, zones, now))
+    if errors:
+        raise InvalidInput(errors)
+
+    cursor: tuple[str, Position] | None = parsed.pop("cursor", None)
+    search = FlightSearch(**parsed, after=cursor[1] if cursor else None)
+    if cursor and cursor[0] != search.digest:
+        raise InvalidInput.of(
+            "cursor", "The cursor belongs to another search.", code="foreign_cursor"
+        )
+    return search
+
+
+_PARAMETERS = frozenset(
+    {
+        "origin",
+        "destination",
+        "departure_date",
+        "max_layovers",
+        "via",
+        "exclude",
+        "layover",
+        "duration",
+        "price",
+        "depart",
+        "sort",
+        "limit",
+        "cursor",
+    }
+)
+_LONGEST_VALUE = 200
+
+
+def _values(query_string: str, errors: list[FieldError]) -> dict[str, str]:
+    """Return each known parameter's one value; note all that is wrong with the form of it."""
+    try:
+        pairs = parse_qsl(
+            query_string,
+            keep_blank_values=True,
+            encoding="latin-1",
+            max_num_fields=MAXIMUM_FIELDS,
+        )
+    except ValueError:
+        errors.append(FieldError("query", "too_many", f"At most {MAXIMUM_FIELDS} parameters."))
+        return {}
+    values: dict[str, str] = {}
+    refused: set[str] = set()
+
+    def refuse(name: str, code: str, detail: str) -> None:
+        if name not in refused:
+            refused.add(name)
+            errors.append(FieldError(name, code, detail))
+
+    for raw_name, raw_value in pairs:
+        name = _shown(raw_name)
+        if name not in _PARAMETERS:
+            refuse(name, "unknown", "There is no such parameter.")
+            continue
+        if name in values:
+            refuse(name, "repeated", "Give this parameter once.")
+            continue
+        values[name] = ""
+        try:
+            value = raw_value.encode("latin-1").decode("utf-8")
+        except UnicodeError:
+            refuse(name, "not_utf8", "The value is not UTF-8.")
+            continue
+        if "\0" in value:
+            refuse(name, "nul", "The value contains a NUL byte.")
+        elif len(value) > _LONGEST_VALUE:
+            refuse(name, "too_long", f"At most {_LONGEST_VALUE} characters.")
+        else:
+            values[name] = value
+    return {name: value for name, value in values.items() if name not in refused}
+
+
+def _shown(raw_name: str) -> str:
+    """Return a parameter's name so that it can be named in the answer, whatever was sent."""
+    name = raw_name.encode("latin-1", "replace").decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)[:64]
+
+
+def _contradictions(
+    parsed: Mapping[str, Any], zones: Mapping[str, str], now: datetime
+) -> Iterable[FieldError]:
+    """Yield what is wrong between fields that are right on their own."""
+    origin, destination = parsed.get("origin"), parsed.get("destination")
+    if origin and origin == destination:
+        yield FieldError("destination", "same_airport", "Origin and destination are the same.")
+    day: date | None = parsed.get("departure_date")
+    if day:
+        zone = ZoneInfo(zones[origin]) if origin else None
+        # Without a known origin only what is past everywhere on Earth is past.
+        today = now.astimezone(zone).date() if zone else (now - timedelta(hours=12)).date()
+        if day < today:
+            yield FieldError("departure_date", "past", "The date is past at the origin.")
+        elif day > today + timedelta(days=HORIZON_DAYS):
+            yield FieldError(
+                "departure_date", "too_far", f"At most {HORIZON_DAYS} days from today."
+            )
+    if both := set(parsed.get("via", ())) & set(parsed.get("exclude", ())):
+        yield FieldError(
+            "exclude", "contradiction", f"Asked for as via, too: {', '.join(sorted(both))}."
+        )
+
+
+def _airport(text: str, zones: Mapping[str, str]) -> str:
+    if not re.fullmatch(AIRPORT_PATTERN, text):
+        raise _Refused("Give one IATA code in capitals, such as SFO.")
+    if text not in zones:
+        raise _Refused(f"No airport {text} is known.", "unknown_airport")
+    return text
+
+
+def _airports(text: str, zones: Mapping[str, str]) -> tuple[str, ...]:
+    codes = text.split(",")
+    if len(codes) > MAXIMUM_AIRPORTS:
+        raise _Refused(f"At most {MAXIMUM_AIRPORTS} airports.", "too_many")
+    if not all(re.fullmatch(AIRPORT_PATTERN, code) for code in codes):
+        raise _Refused("Give IATA codes in capitals with commas between, such as DEN,ORD.")
+    if strangers := sorted(set(codes) - zones.keys()):
+        raise _Refused(f"No such airport is known: {', '.join(strangers)}.", "unknown_airport")
+    return tuple(sorted(set(codes)))
+
+
+def _date(text: str) -> date:
+    if not re.fullmatch(DATE_PATTERN, text):
+        raise _Refused("Give a date such as 2026-03-01.")
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise _Refused("There is no such day.", "impossible_date") from None
+
+
+def _count(text: str, low: int, high: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not low <= int(text) <= high:
+        raise _Refused(f"Give a whole number from {low} to {high}.")
+    return int(text)
+
+
+def _sort(text: str) -> str:
+    if text not in SORTS:
+        raise _Refused(f"Give one of {', '.join(SORTS)}.")
+    return text
+
+
+def _bounds(text: str, parse: Callable[[str], int]) -> Bounds[int]:
+    low_text, dots, high_text = text.partition("..")
+    if not dots or not (low_text or high_text):
+        raise _Refused("Give a range: low..high, low.. or ..high.")
+    low = parse(low_text) if low_text else None
+    high = parse(high_text) if high_text else None
+    if low is not None and high is not None and low > high:
+        raise _Refused("The range is upside down.", "upside_down")
+    return Bounds(low, high)
+
+
+def _minutes(text: str) -> int:
+    # re.ASCII is not needed: [0-9] never matches other scripts' digits, where int() takes them.
+    if not re.fullmatch(MINUTES_PATTERN, text):
+        raise _Refused("Give minutes such as 8h, 8h30m, 90m or 90.")
+    hours, has_hours, rest = text.rpartition("h")
+    return (
+        int(hours or 0) * 60 + int(rest.removesuffix("m") or 0)
+        if has_hours
+        else int(text.removesuffix("m"))
+    )
+
+
+def _price(text: str) -> int:
+    if not re.fullmatch(PRICE_PATTERN, text):
+        raise _Refused("Give dollars such as 400 or 99.50.")
+    return int(Decimal(text) * 100)
+
+
+def _time_of_day(text: str) -> int:
+    if not re.fullmatch(TIME_PATTERN, text):
+        raise _Refused("Give a time of day such as 06:00.")
+    return int(text[:2]) * 60 + int(text[3:])
+
+
+def _cursor(text: str) -> tuple[str, Position]:
+    if not re.fullmatch(CURSOR_PATTERN, text):
+        raise _Refused("This is no cursor of a search.", "malformed_cursor")
+    digest, key, offer = text.split(".")
+    return digest, Position(int(key), UUID(offer))

@@ -1,0 +1,193 @@
+"""Airports and flight offers; the tables are made by `sql/`, Django reads them.
+
+Partitioned tables need their partition key in the primary key. Django is told of `id` alone,
+which is unique by uuidv7, because the admin refuses models with a composite key.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, ClassVar, Self, TypeVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+
+from apps.tenants.models import Enterprise
+from layoverhq.identifiers import UUID7, uuid7
+
+# What the demo makes up; everything else of it is measured.
+MODELLED_FIELDS = ("arrival_time", "date", "fare", "carrier")
+
+
+class ParsedJSONField(models.JSONField):
+    """A column of type json, not jsonb: the driver has parsed it by the time Django sees it."""
+
+    def db_type(self, connection: Any) -> str:
+        return "json"
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return value
+
+
+class AirportQuerySet(models.QuerySet["Airport"]):
+    """Filters on airports."""
+
+    def active(self) -> AirportQuerySet:
+        """Leave out those that searches may not name."""
+        return self.filter(is_active=True)
+
+
+class Airport(models.Model):
+    """An airport, by its IATA code."""
+
+    iata = models.TextField("IATA code", primary_key=True)
+    name = models.TextField()
+    city = models.TextField(blank=True)
+    subdivision = models.TextField(blank=True)
+    country = models.TextField(help_text="ISO 3166-1 alpha-2.")
+    latitude = models.FloatField(help_text="Degrees north.")
+    longitude = models.FloatField(help_text="Degrees east.")
+    time_zone = models.TextField(help_text="IANA name, such as America/Denver.")
+    is_active = models.BooleanField(
+        "active", default=True, help_text="Searches that name an inactive airport are refused."
+    )
+
+    objects = AirportQuerySet.as_manager()
+
+    class Meta:
+        db_table = "airports"
+        ordering: ClassVar[list[str]] = ["iata"]
+
+    def __str__(self) -> str:
+        return f"{self.iata} {self.name}"
+
+
+OfferType = TypeVar("OfferType", bound="Offer")
+
+
+class OfferQuerySet(models.QuerySet[OfferType]):
+    """Filters on offers."""
+
+    def departing(self, first: date, last: date) -> Self:
+        """Leave the days from first to last, both included, by the origin's calendar."""
+        return self.filter(departure_day__range=(first, last))
+
+    def on_route(self, origin: str, destination: str) -> Self:
+        """Leave one city pair."""
+        return self.filter(origin_airport=origin, destination_airport=destination)
+
+    def bookable(self, now: datetime) -> Self:
+        """Leave out what has expired."""
+        return self.filter(expires_at__gt=now)
+
+
+class Offer(models.Model):
+    """A priced itinerary: one or more segments, with a layover between any two."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    departure_day = models.DateField(help_text="By the origin's calendar.")
+    provider = models.TextField()
+    origin_airport = models.TextField("origin")
+    destination_airport = models.TextField("destination")
+    departure_at = models.DateTimeField()
+    arrival_at = models.DateTimeField()
+    departure_minute = models.SmallIntegerField(
+        help_text="Minutes after midnight on the origin's clock."
+    )
+    duration_minutes = models.IntegerField()
+    price_minor = models.BigIntegerField(help_text="In minor units of the currency.")
+    price_currency = models.TextField(default="USD", help_text="ISO 4217.")
+    layover_count = models.SmallIntegerField()
+    layover_min_minutes = models.IntegerField(null=True, help_text="Empty without a layover.")
+    layover_max_minutes = models.IntegerField(null=True, help_text="Empty without a layover.")
+    layover_airports = ArrayField(models.TextField(), default=list)
+    layovers = models.JSONField(default=list)
+    segments = ParsedJSONField()
+    modelled = models.BooleanField(
+        default=False,
+        help_text="Demo data: arrival time, date, fare and carrier are modelled.",
+    )
+    search_hash = models.UUIDField(help_text="Equal for the same journey of the same provider.")
+    seen_at = models.DateTimeField(db_default=Now(), help_text="When the provider named the price.")
+    expires_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = OfferQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        stops = ", ".join(self.layover_airports) or "nonstop"
+        return f"{self.origin_airport} to {self.destination_airport} ({stops})"
+
+    @property
+    def modelled_fields(self) -> tuple[str, ...]:
+        """What of this offer is modelled."""
+        return MODELLED_FIELDS if self.modelled else ()
+
+
+class Flight(Offer):
+    """An offer of the shared inventory, or one that a provider priced for one enterprise."""
+
+    enterprise = models.ForeignKey(
+        Enterprise,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="Empty: shared inventory.",
+    )
+
+    class Meta:
+        db_table = "flights"
+        verbose_name = "flight offer"
+
+
+class EnterpriseFlight(Offer):
+    """An offer that an enterprise negotiated for itself."""
+
+    enterprise = models.ForeignKey(Enterprise, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        db_table = "enterprise_flights"
+        verbose_name = "negotiated flight offer"
+
+
+class FlightLayover(models.Model):
+    """One layover of an offer."""
+
+    pk = models.CompositePrimaryKey("departure_day", "flight_id", "position")
+    departure_day = models.DateField()
+    flight_id = models.UUIDField(help_text="Of a flight offer or a negotiated one.")
+    position = models.SmallIntegerField(help_text="1 for the first.")
+    airport = models.TextField()
+    minutes = models.IntegerField()
+    enterprise = models.ForeignKey(
+        Enterprise, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+    )
+
+    class Meta:
+        db_table = "flight_layovers"
+
+    def __str__(self) -> str:
+        return f"{self.minutes} minutes in {self.airport}"
+
+
+class InventoryLoad(models.Model):
+    """A day of a provider's inventory that stands whole."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    day = models.DateField()
+    provider = models.TextField()
+    offers = models.IntegerField()
+    layovers = models.IntegerField()
+    loaded_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "inventory_loads"
+        ordering: ClassVar[list[str]] = ["-day"]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.day}"

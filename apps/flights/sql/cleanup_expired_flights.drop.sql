@@ -1,0 +1,1 @@
+drop function public.cleanup_expired_flights(integer);

@@ -1,0 +1,1 @@
+drop function public.negotiate_demo_offers(uuid, text, text[], text[]);

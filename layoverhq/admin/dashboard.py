@@ -1,0 +1,147 @@
+"""The home page: what stands and what waits, each number a link to the list behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Q, Sum
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+
+from apps.audit.history import actors
+from apps.audit.models import AuditEvent
+from apps.flights.models import InventoryLoad
+from apps.tenants.models import ApiKey, Enterprise
+from layoverhq.admin.schedules import overdue_tasks
+
+KEYS_EXPIRE_SOON = timedelta(days=14)
+CHART_DAYS = 14
+EVENTS_SHOWN = 8
+TONES = {"active": "success", "suspended": "warning", "offboarding": "danger", "offboarded": ""}
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the panels that the operator may see."""
+    context["panels"] = {
+        name: panel() for name, permission, panel in PANELS if request.user.has_perm(permission)
+    }
+    return context
+
+
+def _list(model: str, **filters: Any) -> str:
+    query = "&".join(f"{name}={value}" for name, value in filters.items())
+    return reverse(f"admin:{model}_changelist") + (f"?{query}" if query else "")
+
+
+def _number(label: str, value: int, url: str, tone: str = "") -> dict[str, Any]:
+    return {"label": label, "value": value, "url": url, "tone": tone if value else ""}
+
+
+def enterprises() -> list[dict[str, Any]]:
+    """Count the enterprises by status."""
+    counts = dict(Enterprise.objects.order_by().values_list("status").annotate(number=Count("pk")))
+    return [
+        _number(
+            str(label),
+            counts.get(value, 0),
+            _list("tenants_enterprise", status=value),
+            TONES[value],
+        )
+        for value, label in Enterprise.Status.choices
+    ]
+
+
+def keys() -> list[dict[str, Any]]:
+    """Count the usable keys, and those that soon are not."""
+    now = timezone.now()
+    counts = ApiKey.objects.usable(now).aggregate(
+        usable=Count("pk"), soon=Count("pk", filter=Q(expires_at__lte=now + KEYS_EXPIRE_SOON))
+    )
+    return [
+        _number("Usable", counts["usable"], _list("tenants_apikey", state="usable")),
+        _number(
+            f"Expire within {KEYS_EXPIRE_SOON.days} days",
+            counts["soon"],
+            _list("tenants_apikey", state="soon"),
+            "warning",
+        ),
+    ]
+
+
+def offers() -> list[dict[str, Any]]:
+    """Return the offers loaded for each of the coming days, by the loads' own counts."""
+    today = timezone.now().date()
+    days = [today + timedelta(days=offset) for offset in range(CHART_DAYS)]
+    loaded = dict(
+        InventoryLoad.objects.filter(day__range=(days[0], days[-1]))
+        .order_by()
+        .values_list("day")
+        .annotate(number=Sum("offers"))
+    )
+    most = max(loaded.values(), default=0) or 1
+    return [
+        {
+            "day": day,
+            "value": loaded.get(day, 0),
+            "short": _thousands(loaded.get(day, 0)),
+            "percent": round(100 * loaded.get(day, 0) / most),
+            "url": _list("flights_flight", day=day.isoformat()),
+        }
+        for day in days
+    ]
+
+
+def _thousands(number: int) -> str:
+    if number < 1000:
+        return str(number) if number else "–"
+    return f"{number / 1000:.0f}k"
+
+
+def schedules() -> dict[str, Any]:
+    """Return the schedules that have missed their time, and how many are switched off."""
+    overdue = overdue_tasks()
+    disabled = PeriodicTask.objects.filter(enabled=False).count()
+    enabled = PeriodicTask.objects.filter(enabled=True).count()
+    return {
+        "numbers": [
+            _number("Enabled", enabled, _list(BEAT, standing="enabled")),
+            _number("Overdue", len(overdue), _list(BEAT, standing="overdue"), "danger"),
+            _number("Disabled", disabled, _list(BEAT, standing="disabled"), "warning"),
+        ],
+        "overdue": [
+            {
+                "name": task.name,
+                "url": reverse(f"admin:{BEAT}_change", args=[task.pk]),
+                "last_run_at": task.last_run_at,
+            }
+            for task in overdue
+        ],
+    }
+
+
+def events() -> list[dict[str, Any]]:
+    """Return the latest changes, with who made them."""
+    latest = list(AuditEvent.objects.order_by("-at", "-id")[:EVENTS_SHOWN])
+    users = actors(latest)
+    return [
+        {
+            "event": event,
+            "actor": users.get(event.user_id),
+            "url": reverse("admin:audit_auditevent_change", args=[event.pk]),
+        }
+        for event in latest
+    ]
+
+
+BEAT = "django_celery_beat_periodictask"
+PANELS: tuple[tuple[str, str, Callable[[], Any]], ...] = (
+    ("enterprises", "tenants.view_enterprise", enterprises),
+    ("keys", "tenants.view_apikey", keys),
+    ("offers", "flights.view_flight", offers),
+    ("schedules", "django_celery_beat.view_periodictask", schedules),
+    ("events", "audit.view_auditevent", events),
+)

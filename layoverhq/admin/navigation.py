@@ -1,0 +1,85 @@
+"""The sidebar, by the operator's task; it holds what the operator may see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from apps.tenants.models import Offboarding
+from layoverhq.admin.schedules import overdue_tasks
+
+GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        "Customers",
+        (
+            ("Enterprises", "apartment", "tenants.enterprise"),
+            ("API keys", "key", "tenants.apikey"),
+            ("Users", "group", "tenants.user"),
+        ),
+    ),
+    (
+        "Inventory",
+        (
+            ("Flights", "flight", "flights.flight"),
+            ("Private offers", "sell", "flights.enterpriseflight"),
+            ("Airports", "connecting_airports", "flights.airport"),
+            ("Demo loads", "deployed_code_update", "flights.inventoryload"),
+        ),
+    ),
+    (
+        "Operations",
+        (
+            ("Schedules", "schedule", "django_celery_beat.periodictask"),
+            ("Crontabs", "calendar_clock", "django_celery_beat.crontabschedule"),
+            ("Intervals", "timelapse", "django_celery_beat.intervalschedule"),
+            ("Clocked times", "alarm", "django_celery_beat.clockedschedule"),
+            ("Audit log", "history", "audit.auditevent"),
+        ),
+    ),
+    ("Access", (("Operator groups", "shield_person", "auth.group"),)),
+)
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the groups with what waits on the operator as badges."""
+    groups = [{"title": "", "items": [_home()]}]
+    for title, entries in GROUPS:
+        items = [_item(*entry) for entry in entries if _visible(request, entry[2])]
+        if items:
+            groups.append({"title": title, "items": items})
+    return groups
+
+
+def _home() -> dict[str, Any]:
+    return {"title": "Home", "icon": "home", "link": reverse("admin:index")}
+
+
+def _visible(request: HttpRequest, label: str) -> bool:
+    app, model = label.split(".")
+    return request.user.has_perm(f"{app}.view_{model}") or request.user.has_perm(
+        f"{app}.change_{model}"
+    )
+
+
+def _item(title: str, icon: str, label: str) -> dict[str, Any]:
+    app, model = label.split(".")
+    item: dict[str, Any] = {
+        "title": title,
+        "icon": icon,
+        "link": reverse(f"admin:{app}_{model}_changelist"),
+    }
+    count = WAITING[label]() if label in WAITING else 0
+    if count:
+        item.update(badge=count, badge_variant="warning")
+    return item
+
+
+# What waits on the operator: archives to erase after, and schedules that stand still.
+WAITING = {
+    "tenants.enterprise": lambda: Offboarding.objects.filter(
+        stage=Offboarding.Stage.EXPORTED
+    ).count(),
+    "django_celery_beat.periodictask": lambda: len(overdue_tasks()),
+}

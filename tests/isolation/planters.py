@@ -1,0 +1,78 @@
+"""One way to plant a row of a tenant in each tenant table; a newcomer must add its own."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+# Run by the operator's role with the parameter `enterprise`, null for a shared row. Tables that
+# onboarding or triggers fill have an empty text.
+PLANTERS: dict[str, str] = {
+    "enterprises": "",
+    "audit_log": "",
+    "domains": """
+        insert into domains (enterprise_id, domain, is_primary)
+        values (%(enterprise)s, uuidv7()::text || '.example.com', true)
+    """,
+    "users": """
+        insert into users (
+            enterprise_id, email, password, name, subscription_tier, api_limits, preferences,
+            is_superuser, is_staff, is_active, updated_at
+        ) values (
+            %(enterprise)s, uuidv7()::text || '@example.com', 'argon2$secret-hash', '', 'free',
+            '{}', '{}', false, false, true, now()
+        )
+    """,
+    "api_keys": """
+        insert into api_keys (enterprise_id, name, prefix, key_hash, scopes)
+        values (
+            %(enterprise)s, 'planted', 'lhq_planted', sha256(uuidv7()::text::bytea),
+            '{account:read}'
+        )
+    """,
+    "offboardings": """
+        insert into offboardings (
+            enterprise_id, stage, rows_total, rows_done, table_now, archive, archive_sha256,
+            error, updated_at
+        ) values (%(enterprise)s, 'exporting', 0, 0, '', '', '', '', now())
+    """,
+    "travellers": """
+        insert into travellers (enterprise_id, reference, name)
+        values (%(enterprise)s, uuidv7()::text, 'Ann')
+    """,
+    "flights": """
+        insert into flights (
+            enterprise_id, departure_day, departure_at, arrival_at, duration_minutes,
+            departure_minute, layover_count, price_minor, expires_at, search_hash, provider,
+            origin_airport, destination_airport, segments
+        ) values (
+            %(enterprise)s, current_date, current_date + time '10:00', current_date + time '12:00',
+            120, 600, 0, 10000, now() + interval '30 days', uuidv7(), 'planted', 'ORD', 'DEN',
+            '[{}]'
+        )
+    """,
+    "enterprise_flights": """
+        insert into enterprise_flights (
+            enterprise_id, departure_day, departure_at, arrival_at, duration_minutes,
+            departure_minute, layover_count, price_minor, expires_at, search_hash, provider,
+            origin_airport, destination_airport, segments
+        ) values (
+            %(enterprise)s, current_date, current_date + time '10:00', current_date + time '12:00',
+            120, 600, 0, 10000, now() + interval '30 days', uuidv7(), 'planted', 'ORD', 'DEN',
+            '[{}]'
+        )
+    """,
+    "flight_layovers": """
+        insert into flight_layovers (
+            enterprise_id, departure_day, minutes, position, flight_id, airport
+        ) values (%(enterprise)s, current_date, 95, 1, uuidv7(), 'QQQ')
+    """,
+}
+
+
+def plant(connection: psycopg.Connection[Any], table: str, enterprise_id: UUID | None) -> None:
+    """Add a row of this enterprise, or one that belongs to nobody."""
+    if text := PLANTERS[table]:
+        connection.execute(text, {"enterprise": enterprise_id})

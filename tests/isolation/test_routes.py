@@ -1,0 +1,238 @@
+"""Every API route, called with one tenant's key and another's ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from apps.tenants.models import Enterprise, Scope
+from apps.tenants.operations import IssuedKey
+from layoverhq.errors import PROBLEM_CONTENT_TYPE
+from tests.isolation import roles
+from tests.tenants import factories
+
+PREFIX = "api/v1/"
+
+
+@dataclass(frozen=True)
+class Victim:
+    """An enterprise whose rows must not be seen, and the words that would give it away."""
+
+    enterprise: Enterprise
+    key: IssuedKey
+    offer_id: str = ""
+
+    @property
+    def traces(self) -> list[str]:
+        return [
+            str(self.enterprise.id),
+            self.enterprise.slug,
+            self.enterprise.name,
+            str(self.key.key.id),
+            self.key.key.prefix,
+            self.key.key.name,
+            *([self.offer_id] if self.offer_id else []),
+        ]
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a route is called: `ids` leads to the victim's objects, which are not found."""
+
+    scope: Scope
+    ids: Callable[[Victim], dict[str, Any]] | None = None
+    query: dict[str, str] = field(default_factory=dict)
+
+
+TOMORROW = date.today() + timedelta(days=1)
+
+# A new route must be added here, with ids of the victim's for each of its converters.
+ROUTES: dict[str, Route] = {
+    "api-enterprise": Route(Scope.ACCOUNT_READ),
+    "api-key-list": Route(Scope.ACCOUNT_READ),
+    "api-key": Route(Scope.ACCOUNT_READ, ids=lambda victim: {"key_id": victim.key.key.id}),
+    "api-flight-search": Route(
+        Scope.FLIGHTS_READ,
+        query={"origin": "ORD", "destination": "DEN", "departure_date": TOMORROW.isoformat()},
+    ),
+}
+
+
+def patterns(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, URLPattern]]:
+    for pattern in resolver.url_patterns:
+        route = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from patterns(pattern, route)
+        else:
+            yield route, pattern
+
+
+API = {
+    pattern.name or route: pattern
+    for route, pattern in patterns(get_resolver())
+    if route.startswith(PREFIX)
+}
+
+
+def plant_offer(enterprise: Enterprise) -> str:
+    """Give the enterprise a private offer, where offers exist; return its id."""
+    with roles.connect_as(roles.OPERATOR) as operator:
+        row = operator.execute("select to_regclass('public.enterprise_flights')").fetchone()
+        if row == (None,):
+            return ""
+        with roles.connect_as_superuser() as superuser:
+            superuser.execute(
+                "insert into airports (iata, name, city, subdivision, country, latitude,"
+                " longitude, time_zone) values"
+                " ('ORD', 'O''Hare', 'Chicago', 'IL', 'US', 41.98, -87.9, 'America/Chicago'),"
+                " ('DEN', 'Denver', 'Denver', 'CO', 'US', 39.86, -104.67, 'America/Denver')"
+                " on conflict do nothing"
+            )
+        row = operator.execute(
+            """
+            insert into enterprise_flights (
+                enterprise_id, departure_day, departure_at, arrival_at, duration_minutes,
+                departure_minute, layover_count, price_minor, expires_at, search_hash, provider,
+                origin_airport, destination_airport, segments
+            ) values (
+                %(enterprise)s, %(day)s, %(day)s + time '15:00', %(day)s + time '17:00',
+                120, 600, 0, 1, now() + interval '30 days', uuidv7(), 'victim-only', 'ORD', 'DEN',
+                '[{"departs_at": "", "arrives_at": ""}]'
+            ) returning id
+            """,
+            {"enterprise": enterprise.id, "day": TOMORROW},
+        ).fetchone()
+        assert row is not None
+        return str(row[0])
+
+
+@pytest.fixture(scope="module")
+def victim() -> Victim:
+    enterprise = factories.make_enterprise(name=factories.unique("Victim Travel"))
+    key = factories.make_key(enterprise, name=factories.unique("victims-key"))
+    return Victim(enterprise, key, plant_offer(enterprise))
+
+
+@pytest.fixture(scope="module")
+def attacker() -> Client:
+    return factories.make_client(factories.make_enterprise())
+
+
+def address(name: str, victim: Victim) -> str:
+    ids = ROUTES[name].ids
+    return reverse(name, kwargs=ids(victim) if ids else {})
+
+
+def assert_problem(response: Any, status: int, code: str, victim: Victim) -> None:
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == PROBLEM_CONTENT_TYPE
+    body = response.json()
+    assert body["status"] == status
+    assert body["code"] == code
+    assert body["request_id"] == response.headers["X-Request-ID"]
+    assert_no_trace(response, victim)
+
+
+def assert_no_trace(response: Any, victim: Victim) -> None:
+    text = response.content.decode()
+    assert not [trace for trace in victim.traces if trace in text]
+
+
+def test_routes__all__have_an_entry_here():
+    assert set(API) <= set(ROUTES), "add the new route, and how it is called, to ROUTES"
+
+
+@pytest.mark.parametrize("name", sorted(API))
+def test_route__with_ids__has_an_id_of_the_victim_for_each(name, victim):
+    ids = ROUTES[name].ids
+    given = set(ids(victim)) if ids else set()
+    assert given == set(API[name].pattern.converters)
+
+
+@pytest.mark.parametrize("name", sorted(API))
+def test_route__another_tenants_key__finds_nothing_of_the_victims(name, attacker, victim):
+    response = attacker.get(address(name, victim), ROUTES[name].query)
+    if ROUTES[name].ids:
+        assert_problem(response, 404, "not_found", victim)
+    else:
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "application/json"
+        assert_no_trace(response, victim)
+
+
+@pytest.mark.parametrize("name", sorted(API))
+def test_route__the_victims_own_key__finds_it(name, victim):
+    # The mirror of the test above: without it, that one might ask for what nobody finds.
+    factories.await_key(victim.key.token)
+    client = factories.client_with(victim.key.token)
+    response = client.get(address(name, victim), ROUTES[name].query)
+    assert response.status_code == 200
+    assert any(trace in response.content.decode() for trace in victim.traces)
+
+
+@pytest.mark.parametrize("name", sorted(API))
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        "Basic YTpi",
+        "bearer \u00e9",
+        "Bearer " + "x" * 5000,
+    ],
+)
+def test_route__without_a_usable_key__is_401(name, header, victim):
+    client = Client(headers={"Authorization": header} if header is not None else {})
+    response = client.get(address(name, victim), ROUTES[name].query)
+    assert_problem(response, 401, "not_authenticated", victim)
+    assert response.headers["WWW-Authenticate"].startswith("Bearer ")
+
+
+@pytest.mark.parametrize("name", sorted(API))
+def test_route__key_without_its_scope__is_403(name, victim):
+    others = [scope for scope in Scope if scope != ROUTES[name].scope]
+    client = factories.make_client(factories.make_enterprise(), others)
+    response = client.get(address(name, victim), ROUTES[name].query)
+    assert_problem(response, 403, "scope_missing", victim)
+    assert ROUTES[name].scope in response.json()["detail"]
+
+
+@pytest.mark.parametrize("name", sorted(API))
+def test_route__context_in_the_callers_headers__is_not_believed(name, attacker, victim):
+    response = attacker.get(
+        address(name, victim),
+        ROUTES[name].query,
+        headers={
+            "X-Enterprise-Id": str(victim.enterprise.id),
+            "X-Tenant": victim.enterprise.slug,
+            "Host": f"{victim.enterprise.slug}.localhost",
+        },
+    )
+    assert response.status_code == (404 if ROUTES[name].ids else 200)
+    assert_no_trace(response, victim)
+
+
+@pytest.mark.parametrize("name", sorted(API))
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_route__writing_to_a_reading_one__is_405(name, method, attacker, victim):
+    response = getattr(attacker, method)(address(name, victim), content_type="application/json")
+    assert_problem(response, 405, "method_not_allowed", victim)
+    assert "GET" in response.headers["Allow"]
+    assert "{" not in response.json()["title"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1/", "/api/v1/nowhere", "/api/v1/api-keys/1", "/api/v1/api-keys/%00", "/api/v1/%ff"],
+)
+def test_path__that_leads_nowhere__is_404_as_a_problem(path, attacker, victim):
+    assert_problem(attacker.get(path), 404, "not_found", victim)

@@ -1,0 +1,56 @@
+"""What `up` decides before it starts anything."""
+
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from layoverhq import environment
+from layoverhq.environment import EnvironmentProblem
+from layoverhq.stack.files import held_lock
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("VAR_DIR", str(tmp_path))
+    monkeypatch.setenv("ENVIRONMENT", "development")
+    for name in environment.URLS:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_up__another_runs_in_the_checkout__is_one_line(empty_folder: Path) -> None:
+    with (
+        held_lock(empty_folder / "up.lock", wait=False),
+        pytest.raises(CommandError, match="already runs in this checkout"),
+    ):
+        call_command("up")
+
+
+def test_up__some_of_the_urls__names_the_one_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, empty_folder: Path
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://u:p@127.0.0.1/db")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1")
+    monkeypatch.setenv("OWNER_DATABASE_URL", "postgres://u:p@127.0.0.1/db")
+
+    with pytest.raises(EnvironmentProblem, match=r"^OPERATOR_DATABASE_URL: is not set"):
+        call_command("up")
+
+    assert not (empty_folder / "servers.json").exists()
+
+
+def test_up__production_without_urls__embeds_nothing(
+    monkeypatch: pytest.MonkeyPatch, empty_folder: Path
+) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+
+    with pytest.raises(EnvironmentProblem, match=r"^DATABASE_URL: is not set"):
+        call_command("up")
+
+    assert not (empty_folder / "servers.json").exists()
+
+
+def test_stack__reset_without_yes__erases_nothing(empty_folder: Path) -> None:
+    with pytest.raises(CommandError, match="--yes"):
+        call_command("stack", "reset")
