@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 import psycopg
 import redis
 from psycopg.conninfo import make_conninfo
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -199,7 +201,10 @@ def _reach_redis(name: str) -> None:
     text = redis_url(name)
     url = urlsplit(text)
     client = redis.Redis.from_url(
-        text, socket_timeout=REACH_SECONDS, socket_connect_timeout=REACH_SECONDS
+        text,
+        socket_timeout=REACH_SECONDS,
+        socket_connect_timeout=REACH_SECONDS,
+        retry=Retry(NoBackoff(), 0),
     )
     try:
         client.ping()

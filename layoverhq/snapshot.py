@@ -8,6 +8,7 @@ it compares versions, so that a lost notification heals.
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import psycopg
 import structlog
 from django.conf import settings
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from layoverhq import environment
@@ -35,9 +37,13 @@ class Snapshot(ABC, Generic[Content]):
     """The name in snapshot_versions and in notifications."""
 
     def __init__(self) -> None:
+        self.reset()
+        registry[self.name] = self
+
+    def reset(self) -> None:
+        """Hold nothing, under a lock that nobody has."""
         self._held: tuple[int, Content] | None = None
         self._loading = threading.Lock()
-        registry[self.name] = self
 
     @abstractmethod
     def load(self, connection: psycopg.Connection[Any]) -> Content:
@@ -70,7 +76,7 @@ class Snapshot(ABC, Generic[Content]):
                 self._held = (version, self.load(connection))
 
     def forget(self) -> None:
-        """Drop the content, so that the next read loads it: for tests and after a fork."""
+        """Drop the content, so that the next read loads it."""
         with self._loading:
             self._held = None
 
@@ -79,25 +85,30 @@ registry: dict[str, Snapshot[Any]] = {}
 
 
 def connect() -> psycopg.Connection[dict[str, Any]]:
-    """Open a direct connection of the runtime role."""
-    options = settings.DATABASES["default"]
-    direct = environment.read("DATABASE_DIRECT_URL")
-    if direct:
+    """Open a direct connection of the runtime role, with what its URL asks for, such as TLS."""
+    options: dict[str, Any] = settings.DATABASES["default"]
+    if environment.read("DATABASE_DIRECT_URL"):
         options = environment.postgres_settings("DATABASE_DIRECT_URL")
+    asked = {name: value for name, value in options.get("OPTIONS", {}).items() if name != "pool"}
     return psycopg.connect(
-        host=options["HOST"],
-        port=options["PORT"],
-        dbname=options["NAME"],
-        user=options["USER"],
-        password=options["PASSWORD"],
+        make_conninfo(
+            **{
+                # A peer that vanished without a word is noticed within half a minute.
+                "connect_timeout": 5,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                **asked,
+                "host": options["HOST"],
+                "port": options["PORT"],
+                "dbname": options["NAME"],
+                "user": options["USER"],
+                "password": options["PASSWORD"],
+                "application_name": "layoverhq snapshot",
+            }
+        ),
         autocommit=True,
         row_factory=dict_row,
-        application_name="layoverhq snapshot",
-        connect_timeout=5,
-        # A peer that vanished without a word is noticed within half a minute.
-        keepalives_idle=10,
-        keepalives_interval=5,
-        keepalives_count=3,
     )
 
 
@@ -105,13 +116,17 @@ class Listener:
     """The thread that keeps a process's snapshots fresh."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Know of no thread: none was started, or a fork left it behind."""
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._stopping = threading.Event()
         self.connected = threading.Event()
 
     def start(self) -> None:
-        """Start the thread unless it runs; again after a fork, which leaves threads behind."""
+        """Start the thread unless it runs."""
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._stopping.clear()
@@ -183,3 +198,13 @@ class Listener:
 
 
 listener = Listener()
+
+
+def _begin_again() -> None:
+    """Forget what a fork copied: its listener stayed in the parent, and nothing would follow."""
+    listener.reset()
+    for snapshot in registry.values():
+        snapshot.reset()
+
+
+os.register_at_fork(after_in_child=_begin_again)

@@ -34,9 +34,11 @@ class GroupAdmin(DjangoGroupAdmin, OperationAdmin):
             .annotate(named=named)
             .filter(named__in=shown)
         )
-        return OperationAdmin.formfield_for_manytomany(
+        field = OperationAdmin.formfield_for_manytomany(
             self, db_field, request, widget=UnfoldAdminCheckboxSelectMultipleWidget(), **kwargs
         )
+        field.label_from_instance = lambda permission: permission.name
+        return field
 
     # Whoever may edit groups may do everything: it takes a superuser.
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -14,6 +14,8 @@ from typing import ClassVar
 
 import psycopg
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from layoverhq.stack.binaries import Binaries
 from layoverhq.stack.files import held_lock
@@ -408,7 +410,14 @@ class Valkey(Server):
         return [self.binaries.valkey, self.private_file("valkey.conf", "".join(lines))]
 
     def is_ready(self, port: int) -> bool:
-        client = redis.Redis(host=HOST, port=port, password=self.password, socket_timeout=5)
+        client = redis.Redis(
+            host=HOST,
+            port=port,
+            password=self.password,
+            socket_timeout=5,
+            # Our own loop asks again, and sooner.
+            retry=Retry(NoBackoff(), 0),
+        )
         try:
             return bool(client.ping())
         except redis.AuthenticationError as problem:

@@ -288,7 +288,9 @@ def market() -> tuple[Enterprise, Enterprise]:
 
 
 HUBS = ["DEN", "ORD", "SLC"]
-stops = st.lists(st.tuples(st.sampled_from(HUBS), st.integers(0, 300)), max_size=3)
+# Few values, so that layovers often meet the ends of a range.
+pauses = st.sampled_from([0, 45, 90, 91, 300])
+stops = st.lists(st.tuples(st.sampled_from(HUBS), pauses), max_size=3)
 offers = st.lists(
     st.tuples(
         stops,
@@ -298,9 +300,9 @@ offers = st.lists(
     ),
     max_size=8,
 )
-bounds = st.none() | st.tuples(
-    st.none() | st.integers(0, 300), st.none() | st.integers(0, 300)
-).filter(lambda ends: ends != (None, None)).map(lambda ends: Bounds(*ends))
+bounds = st.none() | st.tuples(st.none() | pauses, st.none() | pauses).filter(
+    lambda ends: ends != (None, None)
+).map(lambda ends: Bounds(*ends))
 hubs = st.sets(st.sampled_from(HUBS), max_size=2).map(lambda chosen: tuple(sorted(chosen)))
 searches = st.fixed_dictionaries(
     {

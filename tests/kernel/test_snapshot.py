@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
+from django.conf import settings
 from django.db import connections, transaction
 
 from layoverhq import snapshot as hot
@@ -326,3 +330,42 @@ def test_snapshot__write_through_django__is_seen_on_commit_only(notes):
         cursor.execute("insert into test_notes (text) values (%s)", [text])
         assert text not in notes.get()
     until(lambda: text in notes.get())
+
+
+FORK = """
+import os, sys
+import django
+django.setup()
+from apps.tenants.directory import api_keys
+from layoverhq.snapshot import listener
+api_keys.get()
+assert listener.connected.wait(10)
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+assert api_keys.version == -1 and not listener.alive
+api_keys.get()
+assert listener.connected.wait(10) and listener.alive
+os._exit(7)
+"""
+
+
+def test_fork__child__loads_and_listens_for_itself():
+    # With the parent's copy and no listener, a revoked key would be good for ever.
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "layoverhq.settings"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 7, process.stderr
+
+
+def test_connect__url_that_demands_tls__is_obeyed(monkeypatch):
+    # The embedded server has no TLS: without the demand it is reached, with it refused.
+    connect().close()
+    monkeypatch.setitem(settings.DATABASES["default"]["OPTIONS"], "sslmode", "require")
+    with pytest.raises(psycopg.OperationalError, match="SSL"):
+        connect()

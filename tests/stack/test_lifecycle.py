@@ -27,10 +27,13 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def stack(tmp_path: Path, said: list[str]) -> Iterator[Stack]:
-    made = Stack(tmp_path / 'a folder\'s "var"', durable=False, say=said.append)
-    yield made
-    made.reset()
+def stack(said: list[str]) -> Iterator[Stack]:
+    with tempfile.TemporaryDirectory(prefix='a folder\'s "stack" ') as folder:
+        # As root, the servers run as a user who may enter it.
+        Path(folder).chmod(0o755)
+        made = Stack(Path(folder) / "var", durable=False, say=said.append)
+        yield made
+        made.reset()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import timedelta
 
 import pytest
@@ -40,7 +39,7 @@ def test_find__known_token__is_whose_it_is(enterprise):
     assert (principal.enterprise_status, principal.subscription_plan) == ("active", "free")
 
 
-@pytest.mark.parametrize("token", ["", "lhq_", "lhq_" + secrets.token_urlsafe(32), "é", "\x00"])
+@pytest.mark.parametrize("token", ["", "lhq_", "lhq_" + "A7x-" * 10 + "Q9z", "é", "\x00"])
 def test_find__unknown_token__is_nobody(token):
     assert api_keys.find(token) is None
 

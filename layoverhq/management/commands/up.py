@@ -106,14 +106,14 @@ class Platform:
         self.asked_to_stop = True
 
     def _begin(self) -> None:
+        port = _web_port()
+        url = f"http://127.0.0.1:{port}"
         if self.embedded:
             say("Starting PostgreSQL and Valkey …")
             self.stack.start(purpose=PURPOSE)
         else:
             environment.require_reachable(*environment.URLS)
             ensure_keys(self.var)
-        port = _web_port()
-        url = f"http://127.0.0.1:{port}"
         self._finish("release", self.commands["release"])
         if self.seed:
             self._finish("seed", f"python manage.py seed_demo --url {url}")

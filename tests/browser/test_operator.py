@@ -1,0 +1,134 @@
+"""An operator's first day, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from urllib.error import HTTPError
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from apps.tenants.models import User
+from tests.tenants.factories import PASSWORD, unique
+
+PAGES = [
+    "",
+    "tenants/enterprise/",
+    "tenants/enterprise/onboard_many/",
+    "tenants/apikey/",
+    "tenants/user/",
+    "tenants/user/add/",
+    "flights/flight/",
+    "flights/enterpriseflight/",
+    "flights/airport/",
+    "flights/inventoryload/",
+    "django_celery_beat/periodictask/",
+    "django_celery_beat/crontabschedule/add/",
+    "audit/auditevent/?since=ever",
+    "auth/group/add/",
+    "password_change/",
+    "nowhere/",
+]
+
+pytestmark = pytest.mark.browser
+
+
+def call(server: str, token: str) -> tuple[int, dict[str, object]]:
+    request = urllib.request.Request(  # noqa: S310 - our own server
+        f"{server}/api/v1/enterprise", headers={"Authorization": f"Bearer {token}"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - likewise
+            return answer.status, json.load(answer)
+    except HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def await_status(server: str, token: str, status: int) -> dict[str, object]:
+    deadline = time.monotonic() + 5
+    while True:
+        answer, document = call(server, token)
+        if answer == status:
+            return document
+        assert time.monotonic() < deadline, f"{answer}: {document}"
+
+
+def log_in(page: Page, server: str, account: User) -> None:
+    page.goto(f"{server}/admin/login/")
+    page.fill("[name=username]", account.email)
+    page.fill("[name=password]", PASSWORD)
+    page.click("button[type=submit]")
+    expect(page).to_have_url(f"{server}/admin/")
+
+
+def assert_fits(page: Page) -> None:
+    wider = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    assert not page.evaluate(wider), f"{page.url} is wider than the window"
+
+
+def test_operator__onboards_issues_and_suspends__key_works_then_is_refused(
+    page: Page, server: str, account: User
+) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    slug = unique("browser")
+    log_in(page, server, account)
+    expect(page.locator("body")).to_contain_text("Test")
+    assert_fits(page)
+
+    page.goto(f"{server}/admin/tenants/enterprise/add/")
+    page.fill("[name=name]", slug.title())
+    page.fill("[name=slug]", slug)
+    page.click("button[name=_continue]")
+    expect(page.locator("body")).to_contain_text(f"{slug.title()}")
+    enterprise_url = page.url
+    assert re.search(r"/enterprise/[0-9a-f-]{36}/change/", enterprise_url)
+    assert_fits(page)
+
+    page.goto(f"{server}/admin/tenants/apikey/add/")
+    page.click(".select2-selection")
+    page.fill(".select2-search__field", slug)
+    page.locator(".select2-results__option", has_text=slug.title()).click()
+    page.fill("[name=name]", "From the browser")
+    page.click("button[name=_save]")
+    token = page.locator("#token").inner_text()
+    assert token in page.locator("#curl").inner_text()
+    assert token not in page.url
+    assert_fits(page)
+    assert await_status(server, token, 200)["slug"] == slug
+
+    page.goto(enterprise_url)
+    suspend = page.locator("a", has_text="Suspend…")
+    if not suspend.is_visible():
+        page.locator("a", has_text="more_horiz").first.click()
+    suspend.click()
+    dialog = page.locator("#modal-content")
+    expect(dialog).to_contain_text("refused with 403 at once")
+    dialog.locator("textarea").fill("Tried in a browser")
+    dialog.get_by_role("button", name="Suspend").click()
+    expect(page.locator("body")).to_contain_text(f"Suspended “{slug.title()}”.")
+    assert await_status(server, token, 403)["code"] == "enterprise_suspended"
+
+    page.goto(f"{enterprise_url}#dataset-history")
+    expect(page.locator("#history")).to_contain_text("Tried in a browser")
+    assert_fits(page)
+    assert not errors
+
+
+def test_pages__desk_and_phone__fit_the_window_without_script_errors(
+    page: Page, server: str, account: User
+) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(f"{page.url}: {error}"))
+    log_in(page, server, account)
+
+    for path in PAGES:
+        page.goto(f"{server}/admin/{path}")
+        expect(page.locator("body")).to_contain_text("Test")
+        assert_fits(page)
+
+    assert not errors
