@@ -55,7 +55,7 @@ class InvalidInput(DomainError):
     code = "invalid_input"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{error.field}: {error.detail}" for error in errors), errors)
+        super().__init__(" ".join(f"{error.field}: {error.detail}" for error in errors), errors)
 
     @classmethod
     def of(cls, field: str, detail: str, *, code: str = "invalid") -> InvalidInput:

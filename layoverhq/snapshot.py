@@ -25,6 +25,7 @@ from layoverhq import environment
 log = structlog.get_logger(__name__)
 
 RECONCILE_SECONDS = 30.0
+RETRY_SECONDS = 1.0
 RECONNECT_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 Content = TypeVar("Content")
@@ -153,13 +154,13 @@ class Listener:
             try:
                 with connect() as connection:
                     connection.execute("listen hot_snapshot")
-                    self.reconcile(connection)
+                    whole = self.reconcile(connection)
                     self.connected.set()
                     if failures:
                         log.info("snapshot_listener_back", failures=failures)
                     failures = 0
-                    self._follow(connection)
-            except Exception as error:  # noqa: BLE001 - a fault in one snapshot must not end all
+                    self._follow(connection, whole=whole)
+            except psycopg.Error as error:
                 self.connected.clear()
                 delay = RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]
                 failures += 1
@@ -167,34 +168,57 @@ class Listener:
                 self._stopping.wait(delay)
         self.connected.clear()
 
-    def _follow(self, connection: psycopg.Connection[Any]) -> None:
-        reconcile_at = time.monotonic() + RECONCILE_SECONDS
+    def _follow(self, connection: psycopg.Connection[Any], *, whole: bool) -> None:
+        reconcile_at = _next_look(whole)
         while not self._stopping.is_set():
             # One second bounds how long a stop waits; notifications end the wait at once. The
             # generator holds the connection until it is exhausted.
             for notification in list(connection.notifies(timeout=1.0, stop_after=1)):
-                self._obey(connection, notification.payload)
+                if not self._obey(connection, notification.payload):
+                    reconcile_at = _next_look(whole=False)
             if time.monotonic() >= reconcile_at:
-                self.reconcile(connection)
-                reconcile_at = time.monotonic() + RECONCILE_SECONDS
+                reconcile_at = _next_look(self.reconcile(connection))
 
-    def _obey(self, connection: psycopg.Connection[Any], payload: str) -> None:
+    def _obey(self, connection: psycopg.Connection[Any], payload: str) -> bool:
         try:
             named = json.loads(payload)
             snapshot, version = registry.get(named["snapshot"]), int(named["version"])
         except (ValueError, TypeError, KeyError):
             log.warning("snapshot_notification_unreadable", payload=payload[:200])
-            return
-        if snapshot is not None and snapshot.version >= 0:
-            snapshot.refresh(connection, at_least=version)
+            return True
+        return self._reload(connection, snapshot, version)
 
-    def reconcile(self, connection: psycopg.Connection[Any]) -> None:
-        """Reload every held snapshot whose version in the database is newer."""
+    def reconcile(self, connection: psycopg.Connection[Any]) -> bool:
+        """Reload every held snapshot whose version in the database is newer.
+
+        Returns whether all that had to be loaded could be.
+        """
         rows = connection.execute("select name, version from snapshot_versions").fetchall()
+        whole = True
         for row in rows:
-            snapshot = registry.get(row["name"])
-            if snapshot is not None and snapshot.version >= 0:
-                snapshot.refresh(connection, at_least=int(row["version"]))
+            snapshot, version = registry.get(row["name"]), int(row["version"])
+            whole &= self._reload(connection, snapshot, version)
+        return whole
+
+    def _reload(
+        self, connection: psycopg.Connection[Any], snapshot: Snapshot[Any] | None, version: int
+    ) -> bool:
+        if snapshot is None or snapshot.version < 0:
+            return True
+        try:
+            snapshot.refresh(connection, at_least=version)
+        except Exception as error:
+            # A fault in one snapshot holds up no other.
+            if connection.closed:
+                raise
+            log.error("snapshot_load_failed", snapshot=snapshot.name, error=str(error).strip())
+            return False
+        return True
+
+
+def _next_look(whole: bool) -> float:
+    """Return when to compare versions again: soon, if something could not be loaded."""
+    return time.monotonic() + (RECONCILE_SECONDS if whole else RETRY_SECONDS)
 
 
 listener = Listener()

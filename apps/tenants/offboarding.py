@@ -292,7 +292,7 @@ def _erase(offboarding: Offboarding) -> None:
                 )
             )
     with atomic(), connections[OPERATOR].cursor() as cursor:
-        cursor.execute("select erase_audit_values(%s)", [enterprise.pk])
+        cursor.execute("select erase_offboarded_trail(%s)", [enterprise.pk])
         Enterprise.objects.filter(pk=enterprise.pk).update(
             status=Enterprise.Status.OFFBOARDED,
             isolation=Enterprise.Isolation.POOLED,

@@ -281,7 +281,7 @@ def test_listener__load_that_fails__is_tried_again(notes, writer):
         text = add(writer)
         until(lambda: text in notes.get())
         until(lambda: listener.alive)
-    assert "snapshot_listener_lost" in {line["event"] for line in logs}
+    assert "snapshot_load_failed" in {line["event"] for line in logs}
 
 
 def test_listener__stopped_and_started__follows_again(notes, writer):

@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db import DatabaseError, connections
 
 from apps.audit.models import AuditEvent
 from apps.tenants import offboarding as leaving
@@ -98,6 +99,15 @@ def test_erase__confirmation_differs__refused_and_nothing_changes(enterprise, qu
         with pytest.raises(leaving.NotConfirmed):
             leaving.erase_enterprise(offboarding=exported, confirmation="yes")
         assert Offboarding.objects.get(pk=exported.pk).stage == Offboarding.Stage.EXPORTED
+
+
+def test_erase_trail__enterprise_is_not_leaving__refused_by_the_database(enterprise):
+    with (
+        operator_scope(),
+        connections["operator"].cursor() as cursor,
+        pytest.raises(DatabaseError, match="is not being erased"),
+    ):
+        cursor.execute("select erase_offboarded_trail(%s)", [enterprise.pk])
 
 
 def test_erase__not_exported_yet__refused(enterprise, queued):

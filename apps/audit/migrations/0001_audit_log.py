@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     operations = [
         InstallSQL("audit", "audit_log", digest="cc8e2a3cda772b88"),
-        InstallSQL("audit", "enable_audit", digest="ac6149d2aa08dc5d"),
+        InstallSQL("audit", "enable_audit", digest="9cfd527aab2a5e2f"),
         migrations.SeparateDatabaseAndState(
             # The table is partitioned: its SQL stands above.
             state_operations=[

@@ -435,4 +435,5 @@ class Migration(migrations.Migration):
         ),
         InstallSQL("tenants", "tenant_tables", digest="e01b0556a59fe28e"),
         InstallSQL("tenants", "api_key_directory", digest="1d26ed2105c8d231"),
+        InstallSQL("tenants", "erase_trail", digest="76fc9c4403b37424"),
     ]

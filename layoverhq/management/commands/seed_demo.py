@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Command(BaseCommand):
         with operator_scope(reason="demo seed"):
             password = self._operator(email, known.get("admin_password"))
             enterprise, token = self._enterprise(known.get("api_key"))
-            roll_demo_horizon(progress=self.stderr)
+            roll_demo_horizon(progress=sys.stderr)
             load_negotiated_demo_offers(enterprise=enterprise)
         url = options["url"]
         day = timezone.now().date() + timedelta(days=3)

@@ -1,0 +1,1 @@
+drop function public.erase_offboarded_trail(uuid);
