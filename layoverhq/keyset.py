@@ -13,14 +13,15 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Model, Q, QuerySet
+from django.db.models import BooleanField, F, Func, Lookup, Model, QuerySet, Value
+from django.db.models.lookups import GreaterThan, LessThan
 from django.http import HttpRequest
 from unfold.views import ChangeList
 
 AFTER, BEFORE = "after", "before"
 
 
-class UncountedPaginator(Paginator):  # type: ignore[type-arg] - not subscriptable at run time
+class UncountedPaginator(Paginator):  # type: ignore[type-arg]
     """Satisfy the admin's interface; the list itself knows its neighbours."""
 
     template_name = "admin/keyset_pagination.html"
@@ -50,7 +51,7 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
         direction, key = _read_cursor(request.GET.get(PAGE_VAR, ""), fields)
         rows = self.queryset
         if key:
-            rows = rows.filter(_beyond(names, key, upwards=descending == (direction == BEFORE)))
+            rows = rows.filter(_beyond(fields, key, upwards=descending == (direction == BEFORE)))
         if direction == BEFORE:
             rows = rows.reverse()
         found = list(rows[: self.list_per_page + 1])
@@ -89,14 +90,19 @@ def _read_cursor(text: str, fields: list[Any]) -> tuple[str, list[Any]]:
         raise IncorrectLookupParameters(error) from error
 
 
-def _beyond(names: list[str], key: list[Any], *, upwards: bool) -> Q:
-    """Return the rows past the key; the first column's own bound is what an index can use."""
-    lookup = "gt" if upwards else "lt"
-    condition = Q()
-    for name, value in reversed(list(zip(names, key, strict=True))):
-        past = Q(**{f"{name}__{lookup}": value})
-        condition = past | (Q(**{name: value}) & condition) if condition else past
-    return Q(**{f"{names[0]}__{lookup}e": key[0]}) & condition
+class Row(Func):
+    """A row of values, to compare with another as the index does: (a, b) > (x, y)."""
+
+    template = "(%(expressions)s)"
+    output_field = BooleanField()
+
+
+def _beyond(fields: list[Any], key: list[Any], *, upwards: bool) -> Lookup[Any]:
+    columns = Row(*(F(field.name) for field in fields))
+    values = Row(
+        *(Value(value, output_field=field) for field, value in zip(fields, key, strict=True))
+    )
+    return (GreaterThan if upwards else LessThan)(columns, values)
 
 
 class InputFilter(SimpleListFilter):
@@ -111,7 +117,7 @@ class InputFilter(SimpleListFilter):
         # Without any Django would leave the filter out.
         return [("", "")]
 
-    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+    def choices(self, changelist: Any) -> Iterator[Any]:
         others = changelist.get_filters_params()
         others.pop(self.parameter_name, None)
         yield {
@@ -158,7 +164,7 @@ class WindowFilter(SimpleListFilter):
         value = self.value()
         return value if value in dict(self.windows) else self.windows[0][0]
 
-    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
+    def choices(self, changelist: Any) -> Iterator[Any]:
         for key, title in self.windows:
             yield {
                 "selected": self.chosen() == key,

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 from celery import current_app
 from django.contrib import messages
+from django.contrib.admin import ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
-from django.forms import BaseForm, CharField, ModelForm
+from django.forms import BaseForm, CharField
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -37,6 +38,8 @@ class OperationAdmin(ModelAdmin):  # type: ignore[misc]
     """An admin whose writes are operations; what they refuse stands on the form's fields."""
 
     list_per_page = 50
+    # A count beside each choice of a filter would read the whole table, several times.
+    show_facets = ShowFacets.NEVER
     warn_unsaved_form = True
 
     def changeform_view(
@@ -49,13 +52,10 @@ class OperationAdmin(ModelAdmin):  # type: ignore[misc]
         # Django's view is atomic: what a refused operation had done is undone by here.
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except DomainError as error:
-            refusal = error
-        except IntegrityError as error:
-            known = from_constraint(error)
-            if known is None:
+        except (DomainError, IntegrityError) as error:
+            refusal = error if isinstance(error, DomainError) else from_constraint(error)
+            if refusal is None:
                 raise
-            refusal = known
         token = _refusal.set(refusal)
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
@@ -64,16 +64,19 @@ class OperationAdmin(ModelAdmin):  # type: ignore[misc]
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> type[ModelForm[Any]]:
-        form: type[ModelForm[Any]] = super().get_form(request, obj, change=change, **kwargs)
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         refusal = _refusal.get()
         if refusal is None:
             return form
 
-        class RefusedForm(form):  # type: ignore[valid-type, misc]
+        # A name of its own: the check above does not reach into the class.
+        known: DomainError = refusal
+
+        class RefusedForm(form):  # type: ignore[misc]
             def clean(self) -> Any:
                 cleaned = super().clean()
-                add_refusal(self, refusal)
+                add_refusal(self, known)
                 return cleaned
 
         return RefusedForm

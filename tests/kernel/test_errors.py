@@ -115,7 +115,7 @@ def test_invalid_input__each_field__is_named(client):
         {"field": "origin", "code": "unknown", "detail": "Unknown airport."},
         {"field": "limit", "code": "range", "detail": "From 1 to 100."},
     ]
-    assert body["detail"] == "origin: Unknown airport.; limit: From 1 to 100."
+    assert body["detail"] == "origin: Unknown airport. limit: From 1 to 100."
 
 
 def test_drf_validation__nested__is_flat_with_dotted_names(client):
