@@ -67,7 +67,7 @@ def _marked(text: str, changed: bool, old: dict[str, Any] | None, column: str) -
 def actors(events: Iterable[AuditEvent]) -> dict[Any, Any]:
     """Return the users who did these things, by id."""
     ids = {event.user_id for event in events if event.user_id}
-    return get_user_model()._default_manager.in_bulk(ids)
+    return dict(get_user_model()._default_manager.in_bulk(ids))
 
 
 def object_url(event: AuditEvent, models: Iterable[type[Model]]) -> str:

@@ -114,7 +114,10 @@ def test_operator__onboards_issues_and_suspends__key_works_then_is_refused(
     assert await_status(server, token, 403)["code"] == "enterprise_suspended"
 
     page.goto(f"{enterprise_url}#dataset-history")
-    expect(page.locator("#history")).to_contain_text("Tried in a browser")
+    page.reload()
+    history = page.locator("#dataset-history-group")
+    expect(history).to_be_visible()
+    expect(history).to_contain_text("Tried in a browser")
     assert_fits(page)
     assert not errors
 

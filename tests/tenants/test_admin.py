@@ -638,20 +638,23 @@ def test_change_user__by_operator_without_superuser__gives_no_powers() -> None:
 
 
 @pytest.mark.parametrize("url_name", ["tenants_user_change", "auth_user_password_change"])
-def test_change_superuser__by_operator_without_superuser__is_refused(url_name: str) -> None:
+@pytest.mark.parametrize("superuser", [True, False])
+def test_change_operator__by_one_without_superuser__is_refused(
+    url_name: str, superuser: bool
+) -> None:
     client = limited_client("change_user", "view_user")
-    superuser = factories.make_operator()
+    target = factories.make_operator(superuser=superuser)
     words = "quite other words than before"
 
     response = client.post(
-        reverse(f"admin:{url_name}", args=[superuser.pk]),
-        {**user_form(superuser, name="Taken"), "password1": words, "password2": words},
+        reverse(f"admin:{url_name}", args=[target.pk]),
+        {**user_form(target, name="Taken"), "password1": words, "password2": words},
     )
 
     assert response.status_code == 403
     with operator_scope():
-        now = User.objects.get(pk=superuser.pk)
-    assert now.name == superuser.name
+        now = User.objects.get(pk=target.pk)
+    assert now.name == target.name
     assert now.check_password(factories.PASSWORD)
 
 
@@ -716,6 +719,19 @@ def test_delete_user__view_only_operator__is_refused(enterprise: Enterprise) -> 
         assert User.objects.get(pk=user.pk).deleted_at is None
 
 
+def test_delete_operator__by_one_without_superuser__is_left_out() -> None:
+    target = factories.make_operator(superuser=False)
+    client = limited_client("view_user", "delete_user")
+
+    response = client.post(
+        user_page(target, "delete_softly"), {"_form_submitted": "1", "reason": "Because"}
+    )
+
+    assert "is an operator" in told(client, response)
+    with operator_scope():
+        assert User.objects.get(pk=target.pk).deleted_at is None
+
+
 def test_hard_delete_user__superuser__is_refused(
     admin_client: Client, enterprise: Enterprise
 ) -> None:
@@ -737,7 +753,7 @@ def test_deleted_operator__with_a_session__is_out_at_once() -> None:
     assert client.get("/admin/").status_code == 302
 
 
-def test_enterprise_list__thousands__asks_few_queries(admin_client: Client) -> None:
+def test_enterprise_list__several__counts_their_keys_in_one_query(admin_client: Client) -> None:
     for _ in range(3):
         factories.make_enterprise()
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
@@ -158,9 +157,12 @@ class UserAdmin(DjangoUserAdmin, OperationAdmin):
         return fixed if request.user.is_superuser else (*fixed, *POWERS)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Keep the deleted as they are, and superusers to themselves."""
+        """Keep the deleted as they are, and operators to superusers.
+
+        Whoever could set the password of a stronger operator could be one.
+        """
         if isinstance(obj, User) and (
-            obj.deleted_at or (obj.is_superuser and not request.user.is_superuser)
+            obj.deleted_at or (has_powers(obj) and not request.user.is_superuser)
         ):
             return False
         return super().has_change_permission(request)
@@ -206,16 +208,19 @@ class UserAdmin(DjangoUserAdmin, OperationAdmin):
         return self.change_one(request, form, object_id, deletion_by(request))
 
 
+def has_powers(user: User) -> bool:
+    """May the user do anything here?"""
+    return user.is_staff or user.is_superuser
+
+
 def deletion_by(request: HttpRequest) -> ReasonedChange:
     """Return the deletion with what this operator may not delete left out."""
-    if not request.user.is_staff:
-        raise PermissionDenied
 
     def obstacle(user: User) -> str:
         if user.pk == request.user.pk:
             return "is yourself"
-        if user.is_superuser and not request.user.is_superuser:
-            return "is a superuser"
+        if has_powers(user) and not request.user.is_superuser:
+            return "is an operator"
         return DELETE.obstacle(user)
 
     return ReasonedChange(DELETE.title, DELETE.done, DELETE.consequence, obstacle, DELETE.operation)
