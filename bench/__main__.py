@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import platform
+import socket
 import statistics
 import subprocess
 import sys
@@ -145,19 +146,32 @@ def usual_query(route: Route) -> str:
 
 
 class Client:
-    """One kept-alive HTTP connection."""
+    """One kept-alive HTTP connection, with as little of Python's own time as can be."""
 
     def __init__(self, port: int, token: str) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        self.headers = {"Authorization": f"Bearer {token}"}
+        self.connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.headers = f" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
 
     def get(self, path: str) -> bytes:
-        self.connection.request("GET", path, headers=self.headers)
-        response = self.connection.getresponse()
-        body = response.read()
-        if response.status != 200:
-            raise SystemExit(f"{path}: {response.status} {body[:300]!r}")
+        self.connection.sendall(f"GET {path}{self.headers}".encode())
+        received = b""
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            received += self._block()
+        head = received[:end].lower()
+        length = int(head.split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
+        while len(received) < end + 4 + length:
+            received += self._block()
+        body = received[end + 4 :]
+        if not head.startswith(b"http/1.1 200"):
+            raise SystemExit(f"{path}: {head[:30]!r} {body[:300]!r}")
         return body
+
+    def _block(self) -> bytes:
+        block = self.connection.recv(65536)
+        if not block:
+            raise SystemExit("the server closed the connection")
+        return block
 
 
 @contextmanager

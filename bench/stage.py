@@ -51,8 +51,9 @@ def fill(endpoints: Endpoints, database: str, offers: int) -> int:
         row = server.execute("select day, routes from bench_fill").fetchone()
         today = server.execute("select current_date").fetchone()
         assert today is not None
-        if row is None or row[0] != today[0]:
-            # Yesterday's rows are of other days: begin anew.
+        wanted = offers // OFFERS_A_ROUTE
+        if row is None or row[0] != today[0] or row[1] > wanted:
+            # Yesterday's rows are of other days, and a larger fill cannot shrink: begin anew.
             server.execute("truncate flights, flight_layovers, bench_fill")
             server.execute("insert into bench_fill values (current_date, 0)")
             row = (today[0], 0)
@@ -60,7 +61,6 @@ def fill(endpoints: Endpoints, database: str, offers: int) -> int:
             "select ensure_month_partitions(p, current_date, current_date + 16)"
             " from unnest(array['flights', 'flight_layovers']) as p"
         )
-        wanted = offers // OFFERS_A_ROUTE
         began = time.monotonic()
         if wanted > row[1]:
             firsts = range(row[1], wanted, ROUTES_A_CHUNK)
