@@ -46,12 +46,16 @@ def begin_statement(*, timeout_ms: int = 0) -> tuple[str, list[str]]:
     return "begin; select " + calls, [part for pair in pairs for part in pair]
 
 
+class NotConfigured(EnvironmentProblem, OperationalError):
+    """There is no URL, so that the database is as good as away."""
+
+
 class DatabaseWrapper(django_tenants_backend.DatabaseWrapper):
     """Send the context with BEGIN, in one round trip; never set anything for the session."""
 
     def get_connection_params(self) -> dict[str, Any]:
         if not self.settings_dict["NAME"]:
-            raise EnvironmentProblem(
+            raise NotConfigured(
                 self.settings_dict["VARIABLE"],
                 "is not set, and no embedded servers were started here (`make up` does)",
             )
