@@ -96,5 +96,13 @@ def make_database(endpoints: Endpoints) -> dict[str, str]:
 os.environ["ENVIRONMENT"] = "test"
 os.environ["VAR_DIR"] = str(ROOT / "var" / "test" / "files" / WORKER)
 SERVERS = Stack(ROOT / "var" / "test", durable=False)
+# Whoever starts the servers stops them: with xdist that is the controller.
+STARTED_HERE = not any(server.pid for server in SERVERS.status())
 ENDPOINTS = SERVERS.start()
 os.environ.update(make_database(ENDPOINTS))
+
+
+def pytest_unconfigure() -> None:
+    """Stop the servers that this run started."""
+    if STARTED_HERE:
+        SERVERS.stop()
