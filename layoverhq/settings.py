@@ -149,8 +149,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
-DATE_FORMAT = "Y-m-d"
-DATETIME_FORMAT = "Y-m-d H:i:s"
+FORMAT_MODULE_PATH = "layoverhq.formats"
 
 STATIC_URL = "static/"
 # Elsewhere the files are served from where the packages keep them.
@@ -227,6 +226,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "layoverhq.beat:OperatorScheduler"
 CELERY_TIMEZONE = "UTC"
+# What the admin shows of a schedule's last run is written with the run, not minutes later.
+CELERY_BEAT_SYNC_EVERY = 1
 
 LOGGING = logging_configuration(json=PRODUCTION, level=environment.read("LOG_LEVEL") or "INFO")
 LOGGING_CONFIG = "layoverhq.logs.configure"

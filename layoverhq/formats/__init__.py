@@ -1,0 +1,1 @@
+"""How dates and times are written: as ISO 8601 does, whatever the language."""
