@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
+from apps.flights.models import EnterpriseFlight
 from apps.flights.operations import load_negotiated_demo_offers, roll_demo_horizon
 from apps.tenants.directory import token_hash
 from apps.tenants.models import ApiKey, Enterprise, Plan, Scope, User
@@ -34,8 +36,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--url", default="http://127.0.0.1:8000")
+        parser.add_argument(
+            "--release", action="store_true", help="bring the database to this release first"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["release"]:
+            call_command("release", verbosity=options["verbosity"])
         verify()
         path = Path(settings.VAR_DIR) / "access.json"
         known = json.loads(path.read_text()) if path.exists() else {}
@@ -44,7 +51,9 @@ class Command(BaseCommand):
             password = self._operator(email, known.get("admin_password"))
             enterprise, token = self._enterprise(known.get("api_key"))
             roll_demo_horizon(progress=sys.stderr)
-            load_negotiated_demo_offers(enterprise=enterprise)
+            # Rolling the horizon gives new days' offers to whoever has some.
+            if not EnterpriseFlight.objects.filter(enterprise=enterprise).exists():
+                load_negotiated_demo_offers(enterprise=enterprise)
         url = options["url"]
         day = timezone.now().date() + timedelta(days=3)
         write_private_json(

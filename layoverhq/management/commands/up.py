@@ -114,9 +114,12 @@ class Platform:
         else:
             environment.require_reachable(*environment.URLS)
             ensure_keys(self.var)
-        self._finish("release", self.commands["release"])
+        say("Migrating and seeding …" if self.seed else "Migrating …")
         if self.seed:
-            self._finish("seed", f"python manage.py seed_demo --url {url}")
+            # In one process, because a start should take seconds.
+            self._finish("seed", f"python manage.py seed_demo --release --verbosity=0 --url {url}")
+        else:
+            self._finish("release", self.commands["release"])
         self._serve(port, url)
 
     def _finish(self, name: str, command: str) -> None:
