@@ -14,12 +14,17 @@ import pytest
 from django.core.cache import cache
 from django.db import connections
 from django.test import Client
+from hypothesis import HealthCheck, settings
 
 from apps.tenants.models import Enterprise
 from layoverhq.snapshot import listener
 from layoverhq.tenancy import operator_scope
 from tests.servers import ENDPOINTS
 from tests.tenants import factories
+
+# A slow machine is no defect of what is tested.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -49,7 +49,7 @@ def call(server: str, token: str) -> tuple[int, dict[str, object]]:
 
 
 def await_status(server: str, token: str, status: int) -> dict[str, object]:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 15
     while True:
         answer, document = call(server, token)
         if answer == status:
