@@ -18,7 +18,9 @@ from unfold.dataclasses import ActionDialog
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
+from apps.flights.demo import PROVIDER
 from apps.flights.models import Airport, EnterpriseFlight, Flight, InventoryLoad, Offer
+from apps.flights.queries import has_inventory
 from apps.flights.tasks import roll_demo_horizon
 from layoverhq.admin_site import go_to
 from layoverhq.keyset import InputFilter, KeysetChangeList, TextFilter
@@ -242,6 +244,9 @@ class InventoryLoadAdmin(ReadOnly, OperationAdmin):
         ),
     )
     def roll_horizon(self, request: HttpRequest, form: ConfirmRoll) -> HttpResponse:
+        if not has_inventory(PROVIDER):
+            messages.warning(request, "There is no demo here to roll on: nothing was queued.")
+            return go_to(request, self.changelist_url())
         enqueue(roll_demo_horizon.name)
         messages.success(request, "Queued the roll of the demo's horizon; reload in a minute.")
         return go_to(request, self.changelist_url())

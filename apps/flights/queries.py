@@ -76,6 +76,11 @@ def _ends(name: str, unit: str, bounds: Bounds[int] | None) -> dict[str, int | N
     return {f"{name}_minimum_{unit}": bounds.low, f"{name}_maximum_{unit}": bounds.high}
 
 
+def has_inventory(provider: str) -> bool:
+    """Return whether a day of the provider's was ever loaded."""
+    return InventoryLoad.objects.filter(provider=provider).exists()
+
+
 def missing_days(provider: str, days: Iterable[date]) -> list[date]:
     """Return those of the days whose inventory does not stand, in order."""
     wanted = sorted(set(days))

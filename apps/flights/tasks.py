@@ -8,6 +8,8 @@ import structlog
 from celery import shared_task
 
 from apps.flights import operations
+from apps.flights.demo import PROVIDER
+from apps.flights.queries import has_inventory
 from layoverhq.tenancy import operator_scope
 
 log = structlog.get_logger(__name__)
@@ -23,6 +25,10 @@ def cleanup_expired_flights(**kwargs: Any) -> None:
 
 @shared_task
 def roll_demo_horizon(**kwargs: Any) -> None:
-    """Load the demo's inventory for the days that have come into reach."""
+    """Load the demo's inventory for the days that have come into reach, where there is a demo."""
     with operator_scope():
+        # The schedule stands everywhere; an inventory that is no demo gets no demo offers.
+        if not has_inventory(PROVIDER):
+            log.info("demo_not_installed")
+            return
         operations.roll_demo_horizon()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 from celery import current_app
 from django.contrib import admin
@@ -269,9 +271,17 @@ def test_change_schedule__superuser__is_stored(
 
 
 def test_roll_horizon__superuser__queues_the_task(admin_client: Client, sent: list[str]) -> None:
-    admin_client.post("/admin/flights/inventoryload/roll/", {"_form_submitted": "1"})
+    with patch("apps.flights.admin.has_inventory", return_value=True):
+        admin_client.post("/admin/flights/inventoryload/roll/", {"_form_submitted": "1"})
 
     assert sent == ["apps.flights.tasks.roll_demo_horizon"]
+
+
+def test_roll_horizon__no_demo_here__queues_nothing(admin_client: Client, sent: list[str]) -> None:
+    with patch("apps.flights.admin.has_inventory", return_value=False):
+        admin_client.post("/admin/flights/inventoryload/roll/", {"_form_submitted": "1"})
+
+    assert sent == []
 
 
 def test_roll_horizon__without_permission__is_refused(sent: list[str]) -> None:

@@ -270,9 +270,20 @@ def test_tasks__called_as_the_worker_does__use_the_operators_role(shop: Shop) ->
     shop.sell(expires_at=timezone.now() - timedelta(hours=2))
     tasks.cleanup_expired_flights(unknown="keyword of a later release")
     assert not Flight.objects.filter(departure_day=shop.day, pk=shop.made[0].pk).exists()
-    with patch.object(operations, "load_demo_days", return_value=0) as load:
+    with (
+        patch.object(tasks, "has_inventory", return_value=True),
+        patch.object(operations, "load_demo_days", return_value=0) as load,
+    ):
         tasks.roll_demo_horizon()
     assert load.called
+
+
+def test_roll_demo_horizon__inventory_is_no_demo__gets_no_demo_offers() -> None:
+    with operator_scope():
+        assert not InventoryLoad.objects.filter(provider=PROVIDER).exists()
+    with patch.object(operations, "load_demo_days") as load:
+        tasks.roll_demo_horizon()
+    assert not load.called
 
 
 def test_schedules__as_migrated__name_tasks_that_exist() -> None:
