@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import structlog
 from django.core.cache import cache
@@ -59,6 +60,22 @@ CHECKS: dict[str, Callable[[], None]] = {
 }
 
 
+def run_checks(
+    guard: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> dict[str, Exception | None]:
+    """Return each dependency with what is wrong with it; `guard` is entered around each check."""
+    faults: dict[str, Exception | None] = {}
+    for name, check in CHECKS.items():
+        try:
+            with guard():
+                check()
+            faults[name] = None
+        except Exception as error:  # noqa: BLE001 - a probe reports any fault and goes on
+            log.warning("not_ready", check=name, error=str(error))
+            faults[name] = error
+    return faults
+
+
 @require_safe
 @never_cache
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -70,17 +87,19 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 if every dependency can be used, else 503 and which cannot."""
-    answers: dict[str, str] = {}
-    for name, check in CHECKS.items():
-        try:
-            check()
-            answers[name] = "ok"
-        except Exception as error:  # noqa: BLE001 - a probe reports any fault and goes on
-            log.warning("not_ready", check=name, error=str(error))
-            # Details go to the log: this page is open to anybody.
-            answers[name] = str(error) if isinstance(error, NotReady) else "unavailable"
-    ready = all(answer == "ok" for answer in answers.values())
+    faults = run_checks()
+    ready = not any(faults.values())
     return JsonResponse(
-        {"status": "ok" if ready else "unavailable", "checks": answers},
+        {
+            "status": "ok" if ready else "unavailable",
+            "checks": {name: _told(fault) for name, fault in faults.items()},
+        },
         status=200 if ready else 503,
     )
+
+
+def _told(fault: Exception | None) -> str:
+    """Return what anybody may know; details go to the log."""
+    if fault is None:
+        return "ok"
+    return str(fault) if isinstance(fault, NotReady) else "unavailable"
