@@ -86,8 +86,8 @@ def bare(endpoints: Endpoints, database: str, tenant: Any) -> Callable[[Route], 
 
     def run(route: Route) -> Any:
         cursor = connection.execute(
-            f"{begin}; {SEARCH.replace('%(asked)s', '%s')}; commit",
-            [*settings, json.dumps(record(route))],
+            f"{begin}; {SEARCH}; commit",
+            {**settings, "asked": json.dumps(record(route))},
         )
         cursor.nextset()
         cursor.nextset()

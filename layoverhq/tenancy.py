@@ -116,12 +116,11 @@ def fetch_in_scope(
         raise ScopeConflict("fetch_in_scope is a transaction of its own")
     with context.bind(enterprise_id=tenant.id, schema=tenant.schema):
         begin, settings = begin_statement(timeout_ms=int(timeout_seconds * 1000))
-    named = {f"setting_{index}": value for index, value in enumerate(settings)}
-    for name in named:
-        begin = begin.replace("%s", f"%({name})s", 1)
     connection.ensure_connection()
     try:
-        cursor = connection.run_reconnecting(f"{begin};\n{query};\ncommit", {**named, **parameters})
+        cursor = connection.run_reconnecting(
+            f"{begin};\n{query};\ncommit", {**settings, **parameters}
+        )
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):
             raise QueryTimeout(f"The query took longer than {timeout_seconds:g} s.") from error

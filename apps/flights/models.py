@@ -6,8 +6,7 @@ which is unique by uuidv7, because the admin refuses models with a composite key
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -66,22 +65,6 @@ class Airport(models.Model):
 OfferType = TypeVar("OfferType", bound="Offer")
 
 
-class OfferQuerySet(models.QuerySet[OfferType]):
-    """Filters on offers."""
-
-    def departing(self, first: date, last: date) -> Self:
-        """Leave the days from first to last, both included, by the origin's calendar."""
-        return self.filter(departure_day__range=(first, last))
-
-    def on_route(self, origin: str, destination: str) -> Self:
-        """Leave one city pair."""
-        return self.filter(origin_airport=origin, destination_airport=destination)
-
-    def bookable(self, now: datetime) -> Self:
-        """Leave out what has expired."""
-        return self.filter(expires_at__gt=now)
-
-
 class Offer(models.Model):
     """A priced itinerary: one or more segments, with a layover between any two."""
 
@@ -112,8 +95,6 @@ class Offer(models.Model):
     seen_at = models.DateTimeField(db_default=Now(), help_text="When the provider named the price.")
     expires_at = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    objects = OfferQuerySet.as_manager()
 
     class Meta:
         abstract = True

@@ -223,6 +223,14 @@ def create_operator(*, email: str, password: str, superuser: bool = False) -> Us
         return created
 
 
+def set_password(*, user: User, password: str) -> None:
+    """Replace the password. Raises ValidationError for a weak one."""
+    validate_password(password, user)
+    with atomic():
+        user.set_password(password)
+        user.save(update_fields=["password", "updated_at"])
+
+
 def delete_user(*, user: User) -> User:
     """Delete softly: the email is free again, the person can no longer log in."""
     with atomic():

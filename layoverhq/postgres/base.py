@@ -25,8 +25,8 @@ SETTINGS = {
 }
 
 
-def begin_statement(*, timeout_ms: int = 0) -> tuple[str, list[str]]:
-    """Return BEGIN with the current context as one statement text and its parameters.
+def begin_statement(*, timeout_ms: int = 0) -> tuple[str, dict[str, str]]:
+    """Return BEGIN with the current context as one text, and its parameters by name.
 
     Everything is set with `is_local`, so that nothing outlives the transaction on a connection
     that the next client may get.
@@ -41,9 +41,13 @@ def begin_statement(*, timeout_ms: int = 0) -> tuple[str, list[str]]:
     if timeout_ms:
         pairs.append(("statement_timeout", str(timeout_ms)))
     if not pairs:
-        return "begin", []
-    calls = ", ".join(["set_config(%s, %s, true)"] * len(pairs))
-    return "begin; select " + calls, [part for pair in pairs for part in pair]
+        return "begin", {}
+    parameters: dict[str, str] = {}
+    calls = []
+    for number, (name, value) in enumerate(pairs):
+        parameters |= {f"setting_{number}": name, f"value_{number}": value}
+        calls.append(f"set_config(%(setting_{number})s, %(value_{number})s, true)")
+    return f"begin; select {', '.join(calls)}", parameters
 
 
 class NotConfigured(EnvironmentProblem, OperationalError):

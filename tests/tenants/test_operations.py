@@ -25,6 +25,7 @@ from apps.tenants.operations import (
     onboard_enterprises,
     resume_enterprise,
     revoke_api_keys,
+    set_password,
     suspend_enterprise,
 )
 from apps.trips.models import Traveller
@@ -353,6 +354,18 @@ def test_create_operator__weak_password__is_refused_and_nobody_made(password):
     with pytest.raises(ValidationError):
         create_operator(email=email, password=password)
     assert not User.objects.filter(email=email).exists()
+
+
+def test_set_password__weak__is_refused_and_the_old_one_stays():
+    operator = make_operator(superuser=False)
+    with pytest.raises(ValidationError):
+        set_password(user=operator, password="short")
+    assert User.objects.get(pk=operator.pk).check_password(PASSWORD)
+    set_password(user=operator, password="another long pass phrase")
+    stored = User.objects.get(pk=operator.pk)
+    assert stored.check_password("another long pass phrase")
+    event = AuditEvent.objects.about("users", operator.pk).get(operation="UPDATE")
+    assert event.new_values["password"] == "[redacted]"
 
 
 def test_create_operator__password__is_stored_as_argon2():

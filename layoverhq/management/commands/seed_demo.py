@@ -21,6 +21,7 @@ from apps.tenants.operations import (
     issue_api_key,
     onboard_enterprise,
     revoke_api_keys,
+    set_password,
 )
 from layoverhq import environment
 from layoverhq.stack.files import write_private_json
@@ -81,9 +82,7 @@ class Command(BaseCommand):
         if user is None:
             create_operator(email=email, password=password, superuser=True)
         else:
-            with atomic():
-                user.set_password(password)
-                user.save(update_fields=["password", "updated_at"])
+            set_password(user=user, password=password)
         return password
 
     def _enterprise(self, token: str | None) -> tuple[Enterprise, str]:
