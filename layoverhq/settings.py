@@ -34,6 +34,7 @@ SHARED_APPS = [
     "django_tenants",
     "apps.audit",
     "apps.tenants",
+    "apps.configs",
     "apps.flights",
     "apps.trips",
     "unfold.apps.BasicAppConfig",

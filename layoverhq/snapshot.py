@@ -12,7 +12,10 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -20,7 +23,7 @@ from django.conf import settings
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
-from layoverhq import environment
+from layoverhq import environment, processes
 
 log = structlog.get_logger(__name__)
 
@@ -71,10 +74,18 @@ class Snapshot(ABC, Generic[Content]):
             with connection.transaction():
                 connection.execute("set transaction isolation level repeatable read read only")
                 row = connection.execute(
-                    "select version from snapshot_versions where name = %s", [self.name]
+                    "select version, forgotten from snapshot_versions where name = %s", [self.name]
                 ).fetchone()
-                version = int(row["version"]) if row else 0
-                self._held = (version, self.load(connection))
+                version, forgotten = (row["version"], row["forgotten"]) if row else (0, 0)
+                self._held = (version, self.read(connection, forgotten))
+
+    def read(self, connection: psycopg.Connection[Any], forgotten: int) -> Content:
+        """Return the content to hold; the changes up to the version `forgotten` are not told."""
+        return self.load(connection)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a process tells of what it holds, as JSON."""
+        return {"version": self.version}
 
     def forget(self) -> None:
         """Drop the content, so that the next read loads it."""
@@ -83,6 +94,59 @@ class Snapshot(ABC, Generic[Content]):
 
 
 registry: dict[str, Snapshot[Any]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a version changed: a name, and the tenant whose it is (None: everybody's)."""
+
+    version: int
+    subject: str
+    tenant_id: UUID | None
+
+
+Watcher = Callable[[Sequence[Change] | None], None]
+"""Told of the changes after the swap; None where the whole was loaded anew."""
+
+
+class FollowingSnapshot(Snapshot[Content]):
+    """One that reads only what changed, where its tables log their changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watchers: list[Watcher] = []
+
+    @abstractmethod
+    def advance(
+        self, connection: psycopg.Connection[Any], content: Content, changed: frozenset[str]
+    ) -> Content:
+        """Return new content with the named subjects read anew; `content` stays as it is."""
+
+    def read(self, connection: psycopg.Connection[Any], forgotten: int) -> Content:
+        if self._held is None or self.version < forgotten:
+            content, changes = self.load(connection), None
+        else:
+            changes = changes_since(connection, self.name, self.version)
+            changed = frozenset(change.subject for change in changes)
+            content = self.advance(connection, self._held[1], changed)
+        self._changes = changes
+        return content
+
+    def refresh(self, connection: psycopg.Connection[Any], *, at_least: int) -> None:
+        before = self.version
+        super().refresh(connection, at_least=at_least)
+        if before >= 0 and self.version != before:
+            for watch in self.watchers:
+                watch(self._changes)
+
+
+def changes_since(connection: psycopg.Connection[Any], snapshot: str, version: int) -> list[Change]:
+    """Return what changed after a version, in order; the caller knows that none is forgotten."""
+    rows = connection.execute(
+        "select version, subject, tenant_id from snapshot_changes_since(%s, %s)",
+        [snapshot, version],
+    ).fetchall()
+    return [Change(**row) for row in rows]
 
 
 def connect() -> psycopg.Connection[dict[str, Any]]:
@@ -155,6 +219,7 @@ class Listener:
                 with connect() as connection:
                     connection.execute("listen hot_snapshot")
                     whole = self.reconcile(connection)
+                    self._report(connection)
                     self.connected.set()
                     if failures:
                         log.info("snapshot_listener_back", failures=failures)
@@ -178,6 +243,8 @@ class Listener:
                     reconcile_at = _next_look(whole=False)
             if time.monotonic() >= reconcile_at:
                 reconcile_at = _next_look(self.reconcile(connection))
+                self._report(connection)
+        processes.report_end(connection)
 
     def _obey(self, connection: psycopg.Connection[Any], payload: str) -> bool:
         try:
@@ -199,6 +266,10 @@ class Listener:
             snapshot, version = registry.get(row["name"]), int(row["version"])
             whole &= self._reload(connection, snapshot, version)
         return whole
+
+    def _report(self, connection: psycopg.Connection[Any]) -> None:
+        holds = {name: held.facts() for name, held in registry.items() if held.version >= 0}
+        processes.report(connection, holds)
 
     def _reload(
         self, connection: psycopg.Connection[Any], snapshot: Snapshot[Any] | None, version: int
@@ -226,6 +297,7 @@ listener = Listener()
 
 def _begin_again() -> None:
     """Forget what a fork copied: its listener stayed in the parent, and nothing would follow."""
+    processes.begin_again()
     listener.reset()
     for snapshot in registry.values():
         snapshot.reset()

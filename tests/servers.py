@@ -6,6 +6,7 @@ gets a copy of that.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import subprocess
@@ -94,6 +95,7 @@ def make_database(endpoints: Endpoints) -> dict[str, str]:
 
 
 os.environ["ENVIRONMENT"] = "test"
+os.environ["ENCRYPTION_KEYS"] = f"test:{base64.b64encode(os.urandom(32)).decode()}"
 os.environ["VAR_DIR"] = str(ROOT / "var" / "test" / "files" / WORKER)
 SERVERS = Stack(ROOT / "var" / "test", durable=False)
 # Whoever starts the servers stops them: with xdist that is the controller.

@@ -27,6 +27,7 @@ COLOURS = {
     AuditEvent.Operation.UPDATE: "info",
     AuditEvent.Operation.DELETE: "danger",
     AuditEvent.Operation.TRUNCATE: "danger",
+    AuditEvent.Operation.READ: "warning",
 }
 
 

@@ -24,6 +24,7 @@ class AuditEvent(models.Model):
         UPDATE = "UPDATE", "changed"
         DELETE = "DELETE", "deleted"
         TRUNCATE = "TRUNCATE", "emptied"
+        READ = "READ", "read"
 
     # The table's key is (id, at), as its partitions need; ids alone are unique by uuidv7.
     id = models.UUIDField(primary_key=True, editable=False)

@@ -35,18 +35,19 @@ log = structlog.get_logger(__name__)
 CHUNK_ROWS = 5_000
 # Of no use outside, and not the enterprise's to have.
 SECRET_COLUMNS = ["password", "key_hash"]
-# What stays: the fact of the departure, and who did what and when.
-KEPT_TABLES = frozenset({"audit_log", "offboardings"})
+# What stays: the fact of the departure, and who did what and when; and for a week which names
+# changed, by which processes catch up.
+KEPT_TABLES = frozenset({"audit_log", "offboardings", "snapshot_changes"})
 STALLED_AFTER = timedelta(minutes=2)
 ADVANCE_TASK = "apps.tenants.tasks.advance_offboarding"
 
 # Children before the parents that they reference, so that rows can go in this order.
 TENANT_TABLES = """
 with recursive tenant_tables as (
-    select c.oid, n.nspname as schema, c.relname as name
+    select c.oid, n.nspname as schema, c.relname as name, a.attname as column
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
-    join pg_attribute a on a.attrelid = c.oid and a.attname = 'enterprise_id'
+    join pg_attribute a on a.attrelid = c.oid and a.attname in ('enterprise_id', 'tenant_id')
     where c.relkind in ('r', 'p')
         and not c.relispartition
         and not a.attisdropped
@@ -60,10 +61,10 @@ depths as (
     join pg_constraint f on f.conrelid = d.oid and f.contype = 'f' and f.confrelid <> f.conrelid
     where d.depth < 20
 )
-select t.schema, t.name
+select t.schema, t.name, t.column
 from tenant_tables t
 join depths d using (oid)
-group by t.schema, t.name
+group by t.schema, t.name, t.column
 order by max(d.depth), t.schema, t.name
 """
 
@@ -74,6 +75,11 @@ class TenantTable:
 
     schema: str
     name: str
+    column: str
+
+    @property
+    def owner(self) -> sql.Identifier:
+        return sql.Identifier(self.column)
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -196,8 +202,8 @@ def _count(tables: list[TenantTable], enterprise: Enterprise) -> int:
     with connections[OPERATOR].cursor() as cursor:
         for table in tables:
             cursor.execute(
-                sql.SQL("select count(*) from {} where enterprise_id = %s").format(
-                    table.identifier
+                sql.SQL("select count(*) from {} where {} = %s").format(
+                    table.identifier, table.owner
                 ),
                 [enterprise.pk],
             )
@@ -254,9 +260,9 @@ def _export(offboarding: Offboarding) -> None:
 
 def _export_table(table: TenantTable, offboarding: Offboarding, member: IO[bytes]) -> int:
     """Write the table's rows as one JSON object a line, in chunks; return how many."""
-    query = sql.SQL(
-        "select (to_jsonb(t) - %s::text[])::text from {} t where enterprise_id = %s"
-    ).format(table.identifier)
+    query = sql.SQL("select (to_jsonb(t) - %s::text[])::text from {} t where {} = %s").format(
+        table.identifier, table.owner
+    )
     rows = 0
     reader = connections[OPERATOR].copy(OPERATOR)
     try:
@@ -306,9 +312,9 @@ def _erase(offboarding: Offboarding) -> None:
 def _erase_chunk(table: TenantTable, enterprise_id: UUID) -> int:
     # A ctid may name rows of several partitions: all that match are this enterprise's.
     statement = sql.SQL(
-        "delete from {0} where enterprise_id = %(enterprise)s and ctid = any(array("
-        "select ctid from {0} where enterprise_id = %(enterprise)s limit %(rows)s))"
-    ).format(table.identifier)
+        "delete from {0} where {1} = %(enterprise)s and ctid = any(array("
+        "select ctid from {0} where {1} = %(enterprise)s limit %(rows)s))"
+    ).format(table.identifier, table.owner)
     with atomic(), connections[OPERATOR].cursor() as cursor:
         cursor.execute(statement, {"enterprise": enterprise_id, "rows": CHUNK_ROWS})
         return int(cursor.rowcount)

@@ -7,7 +7,9 @@ class Migration(migrations.Migration):
     initial = True
     dependencies = []
     operations = [
-        InstallSQL("layoverhq", "tenant_isolation", digest="f2434d634d1878d4"),
+        InstallSQL("layoverhq", "tenant_isolation", digest="75113a5354b093a5"),
         InstallSQL("layoverhq", "partitions", digest="92bf37d8d5630c45"),
-        InstallSQL("layoverhq", "hot_snapshot", digest="e9d90977b0b76ee3"),
+        InstallSQL("layoverhq", "hot_snapshot", digest="617bfe0e56fd9bc3"),
+        InstallSQL("layoverhq", "processes", digest="e6b8f8522dd10078"),
+        InstallSQL("layoverhq", "rollout_bucket", digest="c41274ca1f499d1a"),
     ]

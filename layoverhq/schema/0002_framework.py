@@ -27,4 +27,10 @@ class Migration(migrations.Migration):
             crontab="40 3 * * *",
             help_text="Deletes the expired sessions of the admin.",
         ),
+        SeedSchedule(
+            "Snapshots: forget old changes",
+            task="layoverhq.tasks.forget_snapshot_changes",
+            crontab="20 3 * * *",
+            help_text="Deletes the week-old entries of the list from which processes catch up.",
+        ),
     ]

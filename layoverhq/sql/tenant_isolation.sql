@@ -43,7 +43,8 @@ revoke execute on function public.enable_tenant_isolation(regclass, name, boolea
 
 -- What every process asks before it serves. `role_breaks_rls` is true for a role that policies
 -- do not bind, `role_sees_all` for one that they show every tenant's rows; `unguarded_tables` are
--- those with enterprise_id and no forced policy.
+-- those with a tenant's column (the guide calls it tenant_id in system_configs) and no forced
+-- policy.
 create function public.tenant_isolation_state(
     out role_breaks_rls boolean,
     out role_sees_all boolean,
@@ -59,7 +60,8 @@ begin atomic
         (
             select coalesce(array_agg(c.oid::regclass::text order by c.oid::regclass::text), '{}')
             from pg_class c
-            join pg_attribute a on a.attrelid = c.oid and a.attname = 'enterprise_id'
+            join pg_attribute a
+                on a.attrelid = c.oid and a.attname in ('enterprise_id', 'tenant_id')
             where c.relkind in ('r', 'p')
                 and not c.relispartition
                 and not a.attisdropped

@@ -12,8 +12,8 @@ class Migration(migrations.Migration):
     dependencies = [("layoverhq", "0001_kernel")]
 
     operations = [
-        InstallSQL("audit", "audit_log", digest="cc8e2a3cda772b88"),
-        InstallSQL("audit", "enable_audit", digest="9cfd527aab2a5e2f"),
+        InstallSQL("audit", "audit_log", digest="d91d56d3c1cba5ec"),
+        InstallSQL("audit", "enable_audit", digest="c083aafe43a10e49"),
         migrations.SeparateDatabaseAndState(
             # The table is partitioned: its SQL stands above.
             state_operations=[
@@ -31,6 +31,7 @@ class Migration(migrations.Migration):
                                     ("UPDATE", "changed"),
                                     ("DELETE", "deleted"),
                                     ("TRUNCATE", "emptied"),
+                                    ("READ", "read"),
                                 ]
                             ),
                         ),

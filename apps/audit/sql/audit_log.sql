@@ -5,7 +5,9 @@ create table public.audit_log (
     id uuid not null default uuidv7(),
     at timestamptz not null default clock_timestamp(),
     table_name text not null,
-    operation text not null check (operation in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')),
+    operation text not null check (
+        operation in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'READ')
+    ),
     -- the primary key as text; a JSON object where it has several columns
     row_id text,
     changed_columns text[] not null default '{}',

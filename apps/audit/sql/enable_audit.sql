@@ -1,5 +1,6 @@
 -- The generic audit trigger and its enrolment. What differs between tables is the trigger's
--- argument: {"key": [...], "redacted": [...], "ignored": [...], "tenant": "enterprise_id"}.
+-- argument: {"key": [...], "redacted": [...], "ignored": [...], "tenant": "enterprise_id",
+-- "secret_value": "", "secret_when": ""}.
 
 -- Replaces what must never be kept (hashes, secrets) by a mark; nulls stay null.
 create function public.audit_redacted(record jsonb, columns jsonb) returns jsonb
@@ -12,6 +13,15 @@ return record || coalesce(
     ),
     '{}'
 );
+
+-- The same for a column that is a secret in some rows only: where `flag` is true.
+create function public.audit_masked(record jsonb, secret text, flag text) returns jsonb
+language sql immutable
+return case
+    when record -> flag = 'true' and record -> secret <> 'null'
+        then record || jsonb_build_object(secret, '[redacted]')
+    else record
+end;
 
 create function public.audit_row_id(record jsonb, key_columns jsonb) returns text
 language sql immutable
@@ -52,8 +62,14 @@ begin
         tg_op,
         audit_row_id(known, options -> 'key'),
         changed,
-        audit_redacted(before, options -> 'redacted'),
-        audit_redacted(after, options -> 'redacted'),
+        audit_masked(
+            audit_redacted(before, options -> 'redacted'),
+            options ->> 'secret_value', options ->> 'secret_when'
+        ),
+        audit_masked(
+            audit_redacted(after, options -> 'redacted'),
+            options ->> 'secret_value', options ->> 'secret_when'
+        ),
         nullif(current_setting('app.current_user_id', true), '')::uuid,
         coalesce(
             (known ->> (options ->> 'tenant'))::uuid,
@@ -72,13 +88,16 @@ $$;
 -- events of their own invention.
 revoke execute on function public.audit_trigger_function() from public;
 
--- Enrols a table. `redacted` columns never enter the trail; a change of `ignored` ones alone
--- is no event; `tenant_column` tells whose row it is.
+-- Enrols a table. `redacted` columns never enter the trail, nor does `secret_value` of the rows
+-- where the column `secret_when` is true; a change of `ignored` ones alone is no event;
+-- `tenant_column` tells whose row it is.
 create function public.enable_audit(
     target regclass,
     redacted text[] default '{}',
     ignored text[] default '{}',
-    tenant_column text default 'enterprise_id'
+    tenant_column text default 'enterprise_id',
+    secret_value text default '',
+    secret_when text default ''
 ) returns void
 language plpgsql
 set search_path = public, pg_temp
@@ -95,7 +114,9 @@ declare
         ),
         'redacted', to_jsonb(redacted),
         'ignored', to_jsonb(ignored),
-        'tenant', tenant_column
+        'tenant', tenant_column,
+        'secret_value', secret_value,
+        'secret_when', secret_when
     );
 begin
     execute format(
@@ -111,7 +132,33 @@ begin
 end
 $$;
 
-revoke execute on function public.enable_audit(regclass, text[], text[], text) from public;
+revoke execute on function
+    public.enable_audit(regclass, text[], text[], text, text, text) from public;
+
+-- Notes that somebody read what is not for every eye: who, when, from where and why, and never
+-- what it held.
+create function public.audit_reading(read_table text, read_row text, read_tenant uuid)
+returns void
+language sql
+security definer
+set search_path = public, pg_temp
+begin atomic
+    insert into public.audit_log (
+        table_name, operation, row_id,
+        user_id, enterprise_id, ip_address, user_agent, request_id, reason
+    ) values (
+        read_table, 'READ', read_row,
+        nullif(current_setting('app.current_user_id', true), '')::uuid,
+        read_tenant,
+        nullif(current_setting('app.current_ip', true), '')::inet,
+        nullif(current_setting('app.current_user_agent', true), ''),
+        nullif(current_setting('app.request_id', true), ''),
+        nullif(current_setting('app.reason', true), '')
+    );
+end;
+
+revoke execute on function public.audit_reading(text, text, uuid) from public;
+grant execute on function public.audit_reading(text, text, uuid) to layoverhq_operator;
 
 -- Blanks what the trail kept of an erased enterprise's rows; who did what and when stays. Granted
 -- to nobody: whoever knows that the enterprise is leaving calls it with the owner's rights.

@@ -1,0 +1,11 @@
+drop trigger config_key_truncate on public.config_keys;
+drop trigger config_change_truncate on public.system_configs;
+drop trigger config_key_notify_delete on public.config_keys;
+drop trigger config_key_notify_update on public.config_keys;
+drop trigger config_key_notify_insert on public.config_keys;
+drop function public.notify_config_key_change();
+drop trigger config_change_notify_delete on public.system_configs;
+drop trigger config_change_notify_update on public.system_configs;
+drop trigger config_change_notify_insert on public.system_configs;
+drop function public.notify_config_change();
+drop function public.config_directory(text[]);

@@ -1,0 +1,135 @@
+-- Configuration as every process holds it in memory, and how processes learn of changes.
+
+-- A key a row: its declaration, what the platform and a staged release say, and all tenants'
+-- own values in one object. Secrets are sealed. `changed` names the keys; null means all.
+create function public.config_directory(changed text[] default null) returns table (
+    key text,
+    value_type text,
+    schema jsonb,
+    default_value jsonb,
+    requires_restart boolean,
+    is_secret boolean,
+    tenant_visible boolean,
+    platform jsonb,
+    platform_version integer,
+    staged jsonb,
+    staged_percentage integer,
+    staged_release uuid,
+    staged_tenants uuid[],
+    overrides json
+)
+language sql stable
+security definer
+set search_path = public, pg_temp
+begin atomic
+    with active as (
+        select
+            c.key,
+            jsonb_agg(c.value) filter (where c.tenant_id is null) -> 0 as platform,
+            max(c.version) filter (where c.tenant_id is null) as platform_version,
+            json_object_agg(c.tenant_id, c.value) filter (where c.tenant_id is not null)
+                as overrides
+        from public.system_configs c
+        where c.is_active and not c.unset and (changed is null or c.key = any (changed))
+        group by c.key
+    )
+    select
+        k.key, k.value_type, k.schema, k.default_value, k.requires_restart, k.is_secret,
+        k.tenant_visible,
+        a.platform, a.platform_version,
+        s.value, s.release_percentage, s.change_set_id,
+        array(
+            select t.enterprise_id
+            from public.config_release_tenants t
+            where t.change_set_id = s.change_set_id
+        ),
+        a.overrides
+    from public.config_keys k
+    left join active a on a.key = k.key
+    left join public.system_configs s on s.key = k.key and s.status = 'staged'
+    where changed is null or k.key = any (changed);
+end;
+
+revoke execute on function public.config_directory(text[]) from public;
+grant execute on function public.config_directory(text[]) to layoverhq_app;
+
+-- Tells what changed, without the values: in the snapshot's log of changes, which every process
+-- follows, and on the channel `config_change` for whoever else listens. Once a statement, in its
+-- transaction. Rows that were and are nobody's value yet (drafts) are no change.
+create function public.notify_config_change() returns trigger
+language plpgsql
+security definer
+set search_path = public, pg_temp
+as $$
+declare
+    raised bigint;
+begin
+    if not exists (
+        select from changed c where c.status in ('staged', 'active', 'superseded', 'rejected')
+    ) then
+        return null;
+    end if;
+    raised := raise_snapshot('configs');
+    insert into snapshot_changes (snapshot, version, subject, tenant_id)
+    select distinct 'configs', raised, c.key, c.tenant_id
+    from changed c
+    where c.status in ('staged', 'active', 'superseded', 'rejected');
+    perform pg_notify(
+        'config_change',
+        json_build_object(
+            'key', c.key,
+            'tenant_id', c.tenant_id,
+            'version', c.version,
+            'requires_restart', c.requires_restart
+        )::text
+    )
+    from changed c
+    where c.status in ('staged', 'active') or tg_op = 'DELETE';
+    return null;
+end
+$$;
+
+revoke execute on function public.notify_config_change() from public;
+
+create trigger config_change_notify_insert after insert on public.system_configs
+    referencing new table as changed
+    for each statement execute function public.notify_config_change();
+create trigger config_change_notify_update after update on public.system_configs
+    referencing new table as changed
+    for each statement execute function public.notify_config_change();
+create trigger config_change_notify_delete after delete on public.system_configs
+    referencing old table as changed
+    for each statement execute function public.notify_config_change();
+
+-- The same for declarations.
+create function public.notify_config_key_change() returns trigger
+language plpgsql
+security definer
+set search_path = public, pg_temp
+as $$
+declare
+    raised constant bigint := raise_snapshot('configs');
+begin
+    insert into snapshot_changes (snapshot, version, subject)
+    select distinct 'configs', raised, c.key from changed c;
+    return null;
+end
+$$;
+
+revoke execute on function public.notify_config_key_change() from public;
+
+create trigger config_key_notify_insert after insert on public.config_keys
+    referencing new table as changed
+    for each statement execute function public.notify_config_key_change();
+create trigger config_key_notify_update after update on public.config_keys
+    referencing new table as changed
+    for each statement execute function public.notify_config_key_change();
+create trigger config_key_notify_delete after delete on public.config_keys
+    referencing old table as changed
+    for each statement execute function public.notify_config_key_change();
+
+-- After these nothing tells what changed: everybody loads the whole.
+create trigger config_change_truncate after truncate on public.system_configs
+    for each statement execute function public.notify_snapshot('configs');
+create trigger config_key_truncate after truncate on public.config_keys
+    for each statement execute function public.notify_snapshot('configs');

@@ -1,0 +1,320 @@
+"""What a value may be: types, schemas, limits; and how secrets are sealed."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NoReturn
+from uuid import UUID
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+
+from apps.configs.models import UNIT_KEYWORD, ConfigKey, ValueType
+from layoverhq.errors import FieldError, InvalidInput
+from layoverhq.sealing import CannotOpen, CannotSeal, seal, unseal
+
+MAXIMUM_BYTES = 262_144
+MAXIMUM_DEPTH = 32
+MAXIMUM_SCHEMA_BYTES = 16_384
+# Beyond it not every reader of JSON holds an integer exactly.
+MAXIMUM_NUMBER = 2**53
+
+PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    ValueType.STRING: (str,),
+    ValueType.NUMBER: (int, float),
+    ValueType.BOOLEAN: (bool,),
+    ValueType.JSON: (dict,),
+    ValueType.ARRAY: (list,),
+}
+TYPE_WORDS = {
+    ValueType.STRING: "a text",
+    ValueType.NUMBER: "a number",
+    ValueType.BOOLEAN: "true or false",
+    ValueType.JSON: "a JSON object",
+    ValueType.ARRAY: "a JSON list",
+}
+
+# What a schema may say. References would reach out of it, and `format` asserts nothing.
+SCHEMA_KEYWORDS = frozenset(
+    {
+        "type", "enum", "const", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+        "multipleOf", "minLength", "maxLength", "pattern", "items", "prefixItems", "minItems",
+        "maxItems", "uniqueItems", "properties", "patternProperties", "additionalProperties",
+        "required", "minProperties", "maxProperties", "propertyNames", "anyOf", "allOf", "oneOf",
+        "not", "title", "description", "examples", UNIT_KEYWORD,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a value cannot be: a code and a sentence, which never repeats a secret."""
+
+    code: str
+    detail: str
+
+
+class Declaration:
+    """What is declared of a key, as the hot path needs it."""
+
+    __slots__ = ("default", "is_secret", "key", "schema", "tenant_visible", "value_type")
+
+    def __init__(
+        self,
+        *,
+        key: str,
+        value_type: str,
+        schema: Mapping[str, Any],
+        default: Any,
+        is_secret: bool,
+        tenant_visible: bool,
+    ) -> None:
+        self.key = key
+        self.value_type = value_type
+        self.schema = schema
+        self.default = default
+        self.is_secret = is_secret
+        self.tenant_visible = tenant_visible
+
+    @classmethod
+    def of(cls, key: ConfigKey) -> Declaration:
+        """Return the declaration that a row holds."""
+        return cls(
+            key=key.key,
+            value_type=key.value_type,
+            schema=key.schema,
+            default=key.default_value,
+            is_secret=key.is_secret,
+            tenant_visible=key.tenant_visible,
+        )
+
+    def unsealed(self) -> Declaration:
+        """Return the same for the plain value of a secret."""
+        return Declaration(
+            key=self.key,
+            value_type=self.value_type,
+            schema=self.schema,
+            default=self.default,
+            is_secret=False,
+            tenant_visible=self.tenant_visible,
+        )
+
+    def typed(self, value: Any) -> Any:
+        """Return an integer where the schema asks for one: JSON's 30.0 is 30."""
+        if isinstance(value, float) and self.schema.get("type") == "integer":
+            return int(value)
+        return value
+
+
+def fault_of(declared: Declaration, value: Any) -> Fault | None:
+    """Return why the plain value cannot be one of the key's, or None."""
+    wanted = PYTHON_TYPES.get(declared.value_type)
+    if wanted is None:
+        return Fault("type", f"“{declared.value_type}” is no type that values have.")
+    if value is None:
+        return Fault("null", "Null is no value: clear the key instead.")
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        return Fault("type", f"Give {TYPE_WORDS[ValueType(declared.value_type)]}.")
+    return _unstorable(value) or _breach(declared, value)
+
+
+def _unstorable(value: Any) -> Fault | None:
+    """Return why JSON in PostgreSQL, or a reader of it, could not hold the value."""
+    try:
+        for part in _parts(value, MAXIMUM_DEPTH):
+            if isinstance(part, str):
+                part.encode()
+                if "\x00" in part:
+                    return Fault("unicode", "NUL characters cannot be stored.")
+            elif isinstance(part, float) and not math.isfinite(part):
+                return Fault("number", "NaN and Infinity are no values.")
+            elif isinstance(part, int | float) and abs(part) > MAXIMUM_NUMBER:
+                return Fault("number", "Numbers go up to 2^53; write a larger one as text.")
+    except UnicodeEncodeError:
+        return Fault("unicode", "Half a surrogate pair is no character.")
+    except RecursionError:
+        return Fault("depth", f"At most {MAXIMUM_DEPTH} levels of nesting.")
+    if len(json.dumps(value, ensure_ascii=False).encode()) > MAXIMUM_BYTES:
+        return Fault("too_large", f"At most {MAXIMUM_BYTES:,} bytes of JSON.")
+    return None
+
+
+def _parts(value: Any, depth: int) -> Iterator[Any]:
+    """Yield every scalar and every name inside a value."""
+    if depth < 0:
+        raise RecursionError
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _parts(item, depth - 1)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _parts(item, depth - 1)
+    else:
+        yield value
+
+
+def _breach(declared: Declaration, value: Any) -> Fault | None:
+    if not declared.schema:
+        return None
+    validator = _validator(json.dumps(declared.schema, sort_keys=True))
+    if isinstance(validator, Fault):
+        return validator
+    error = next(validator.iter_errors(value), None)
+    return Fault("schema", _told(error)) if error else None
+
+
+@lru_cache(maxsize=16_384)
+def _validator(schema: str) -> Draft202012Validator | Fault:
+    document = json.loads(schema)
+    try:
+        Draft202012Validator.check_schema(document)
+    except SchemaError as error:
+        return Fault("schema", f"The key's schema cannot be used: {error.message[:200]}")
+    return Draft202012Validator(document)
+
+
+def _told(error: ValidationError) -> str:
+    """Return the breach in our words: the library's would repeat the value."""
+    limit = error.validator_value
+    where = "".join(f"[{part!r}]" if isinstance(part, int) else f".{part}" for part in error.path)
+    told = _TOLD.get(str(error.validator), lambda _: f"Breaks the schema's “{error.validator}”.")
+    return f"At {where.lstrip('.')}: {told(limit)}" if where else told(limit)
+
+
+_TOLD: dict[str, Callable[[Any], str]] = {
+    "minimum": lambda limit: f"At least {limit}.",
+    "maximum": lambda limit: f"At most {limit}.",
+    "exclusiveMinimum": lambda limit: f"More than {limit}.",
+    "exclusiveMaximum": lambda limit: f"Less than {limit}.",
+    "multipleOf": lambda limit: f"A multiple of {limit}.",
+    "enum": lambda limit: f"One of {', '.join(map(str, limit))}.",
+    "pattern": lambda limit: f"Must match {limit}.",
+    "minLength": lambda limit: f"At least {limit} characters.",
+    "maxLength": lambda limit: f"At most {limit} characters.",
+    "minItems": lambda limit: f"At least {limit} items.",
+    "maxItems": lambda limit: f"At most {limit} items.",
+    "required": lambda limit: f"Needs {', '.join(limit)}.",
+    "type": lambda limit: f"Must be of type {limit}.",
+    "uniqueItems": lambda limit: "The items must differ.",
+    "additionalProperties": lambda limit: "Has a name that the schema does not know.",
+}
+
+
+def schema_fault(schema: Any, *, depth: int = 8) -> Fault | None:
+    """Return why a declaration cannot have this schema, or None."""
+    if not isinstance(schema, dict):
+        return Fault("schema", "A schema is a JSON object.")
+    if fault := _unstorable(schema):
+        return fault
+    if len(json.dumps(schema)) > MAXIMUM_SCHEMA_BYTES:
+        return Fault("too_large", f"At most {MAXIMUM_SCHEMA_BYTES:,} bytes.")
+    return _keyword_fault(schema, depth) or _meta_fault(schema)
+
+
+def _meta_fault(schema: dict[str, Any]) -> Fault | None:
+    found = _validator(json.dumps(schema, sort_keys=True))
+    return found if isinstance(found, Fault) else None
+
+
+def _keyword_fault(schema: Any, depth: int) -> Fault | None:
+    if depth < 0:
+        return Fault("depth", "The schema is nested too deeply.")
+    if isinstance(schema, bool):
+        return None
+    if not isinstance(schema, dict):
+        return Fault("schema", "A schema inside the schema is no JSON object.")
+    if unknown := sorted(schema.keys() - SCHEMA_KEYWORDS):
+        return Fault("schema", f"“{unknown[0]}” is none of the keywords that a schema may use.")
+    inner: list[Any] = []
+    for name in ("items", "additionalProperties", "propertyNames", "not"):
+        if name in schema:
+            inner.append(schema[name])
+    for name in ("anyOf", "allOf", "oneOf", "prefixItems"):
+        inner += schema.get(name) or []
+    for name in ("properties", "patternProperties"):
+        inner += (schema.get(name) or {}).values()
+    patterns = [schema.get("pattern"), *(schema.get("patternProperties") or {})]
+    for pattern in patterns:
+        if isinstance(pattern, str) and (fault := _pattern_fault(pattern)):
+            return fault
+    return next((fault for item in inner if (fault := _keyword_fault(item, depth - 1))), None)
+
+
+# A repeated group that itself repeats, (a+)+, makes matching exponential in the value's length.
+NESTED_REPEAT = re.compile(r"\([^()]*[*+}][^()]*\)[*+{]")
+
+
+def _pattern_fault(pattern: str) -> Fault | None:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        return Fault("schema", f"The pattern {pattern!r} is no regular expression: {error}.")
+    if NESTED_REPEAT.search(pattern):
+        return Fault("schema", f"The pattern {pattern!r} repeats a repetition.")
+    return None
+
+
+def parse_json(text: str, field: str) -> Any:
+    """Return JSON that people wrote; raises InvalidInput for what JSON does not know."""
+
+    def refuse(word: str) -> NoReturn:
+        raise ValueError(f"{word} is no JSON")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        named = dict(pairs)
+        if len(named) < len(pairs):
+            raise ValueError("a name stands twice in one object")
+        return named
+
+    if len(text.encode("utf-8", "surrogatepass")) > 4 * MAXIMUM_BYTES:
+        raise InvalidInput.of(field, f"At most {MAXIMUM_BYTES:,} bytes of JSON.", code="too_large")
+    try:
+        return json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+    except RecursionError as error:
+        detail = f"At most {MAXIMUM_DEPTH} levels of nesting."
+        raise InvalidInput.of(field, detail, code="depth") from error
+    except ValueError as error:
+        raise InvalidInput.of(field, f"This is no JSON: {error}.", code="json") from error
+
+
+def check_value(declared: Declaration, value: Any, field: str) -> Any:
+    """Return the value, typed by its declaration. Raises InvalidInput that names the field."""
+    if fault := fault_of(declared.unsealed(), value):
+        raise InvalidInput([FieldError(field, fault.code, fault.detail)])
+    return declared.typed(value)
+
+
+def _owner(key: str, tenant_id: UUID | None) -> str:
+    return f"config\x00{key}\x00{tenant_id or ''}"
+
+
+def sealed(declared: Declaration, value: Any, tenant_id: UUID | None, field: str) -> Any:
+    """Return what is stored of a checked value: a secret's is sealed."""
+    if not declared.is_secret:
+        return value
+    try:
+        return seal(json.dumps(value).encode(), owner=_owner(declared.key, tenant_id))
+    except CannotSeal as error:
+        raise InvalidInput.of(field, str(error), code="cannot_seal") from error
+
+
+def open_secret(declared: Declaration, stored: Any, tenant_id: UUID | None) -> Any:
+    """Return the plain value of a stored secret. Raises CannotOpen."""
+    if not isinstance(stored, str):
+        raise CannotOpen("it is not sealed")
+    value = json.loads(unseal(stored, owner=_owner(declared.key, tenant_id)))
+    if fault := fault_of(declared.unsealed(), value):
+        raise CannotOpen(f"what it holds is not what the key may be: {fault.detail}")
+    return value
+
+
+def reseal(key: str, stored: str, tenant_id: UUID | None) -> str:
+    """Return the secret sealed with the first key of the ring. Raises CannotOpen."""
+    owner = _owner(key, tenant_id)
+    return seal(unseal(stored, owner=owner), owner=owner)

@@ -1,0 +1,1 @@
+drop function public.rollout_bucket(text, text);
