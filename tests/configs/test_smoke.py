@@ -1,19 +1,18 @@
 import time
+
+from django.db import connections
+
 from apps.configs import operations as ops
-from apps.configs.operations import Proposal, UNSET
 from apps.configs.models import *
+from apps.configs.operations import Proposal
 from apps.configs.runtime import configs, override_config
 from layoverhq.tenancy import operator_scope, tenant_scope
-from django.db import connections
 from tests.kernel.test_snapshot import until
-from tests.tenants import factories
 
 
 def test_smoke(enterprise, other_enterprise):
     assert configs.get("layover.min_duration") == 90
     with operator_scope():
-        from apps.tenants.models import User
-
         u = ops
         cs = ops.draft_change_set(
             title="t",
