@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -300,10 +301,7 @@ class ConfigChangeSetAdmin(OperationAdmin):
         return self.shown if obj else self.fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        flat: list[str] = []
-        for field in self.shown:
-            flat += [field] if isinstance(field, str) else field
-        return flat if obj else ()
+        return flatten(self.shown) if obj else ()
 
     # A set is drafted here and filled from the pages of its keys; its dialogs do the rest.
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -423,9 +421,7 @@ class ConfigChangeSetAdmin(OperationAdmin):
         description="Submit for review",
         permissions=["edit"],
         icon="rate_review",
-        dialog=dialog(
-            "Submit for review", told="Somebody who took no part is asked to approve it."
-        ),
+        dialog=dialog("Submit for review", told="Somebody who took no part has to approve it."),
     )
     def submit(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
         return self._do(

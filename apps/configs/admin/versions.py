@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -125,7 +126,7 @@ class SystemConfigAdmin(ReadOnly, OperationAdmin):
     actions = None
     actions_detail = ("restore", "reveal")
     change_form_datasets = (CompareTab, HistoryTab.of(SystemConfig))
-    fields = readonly_fields = (
+    fields = (
         ("linked_key", "level", "version"),
         ("shown_status", "base_version", "linked_set"),
         "value_lines",
@@ -136,10 +137,7 @@ class SystemConfigAdmin(ReadOnly, OperationAdmin):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        flat: list[str] = []
-        for field in self.fields:
-            flat += [field] if isinstance(field, str) else field
-        return flat
+        return flatten(self.fields)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         return KeysetChangeList

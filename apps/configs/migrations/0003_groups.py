@@ -29,12 +29,17 @@ def add_groups(apps: Any, schema_editor: Any) -> None:
     config.models_module = True
     create_permissions(config, verbosity=0, using=alias, apps=apps)
     config.models_module = None
+    group_model = apps.get_model("auth", "Group")
     permissions = apps.get_model("auth", "Permission").objects.using(alias)
     for name, codenames in GROUPS.items():
-        group, made = apps.get_model("auth", "Group").objects.using(alias).get_or_create(name=name)
+        group, made = group_model.objects.using(alias).get_or_create(name=name)
         if made:
-            group.permissions.set(
-                permissions.filter(content_type__app_label="configs", codename__in=codenames)
+            # The relation's own manager would ask the router, and so the runtime role.
+            group_model.permissions.through.objects.using(alias).bulk_create(
+                group_model.permissions.through(group_id=group.pk, permission_id=pk)
+                for pk in permissions.filter(
+                    content_type__app_label="configs", codename__in=codenames
+                ).values_list("pk", flat=True)
             )
 
 
