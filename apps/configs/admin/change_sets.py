@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.utils import flatten
+from django.contrib.admin.utils import flatten, quote
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -238,11 +239,17 @@ class ItemsTab(PageTab):
             "lines": side_by_side(_side(before), _side(item), around=3),
             "stale": not published and (active.version if active else 0) != item.base_version,
             "active": active,
-            "edit_url": reverse("admin:configs_configkey_change_value", args=[item.config_key_id])
-            + f"?change_set={item.change_set_id}"
-            + (f"&tenant={item.enterprise.slug}" if item.enterprise else ""),
+            "edit_url": _edit_url(item),
             "url": reverse("admin:configs_systemconfig_change", args=[item.pk]),
         }
+
+
+def _edit_url(item: SystemConfig) -> str:
+    url = reverse("admin:configs_configkey_change_value", args=[quote(item.config_key_id)])
+    query = {"change_set": item.change_set_id}
+    if item.enterprise:
+        query["tenant"] = item.enterprise.slug
+    return f"{url}?{urlencode(query)}"
 
 
 def _side(version: SystemConfig | None) -> Any:
@@ -288,9 +295,10 @@ class ConfigChangeSetAdmin(OperationAdmin):
     shown = (
         "title",
         "reason",
-        ("shown_stage", "author", "approved_by"),
-        ("activate_at", "expires_at", "published_at"),
-        "shown_audience",
+        ("shown_stage", "shown_audience"),
+        ("author", "approved_by"),
+        ("activate_at", "expires_at"),
+        "published_at",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigChangeSet]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
+from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -90,11 +92,24 @@ class PendingFilter(SimpleListFilter):
         return queryset
 
 
+class PrettyJSONField(forms.JSONField):
+    """JSON as people read it."""
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, InvalidJSONInput | str):
+            return super().prepare_value(value)
+        return "" if value is None else json.dumps(value, ensure_ascii=False, indent=2)
+
+
 class DeclarationForm(forms.ModelForm):
     base_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
 
     class Meta:
         model = ConfigKey
+        field_classes: ClassVar[dict[str, Any]] = {
+            "schema": PrettyJSONField,
+            "default_value": PrettyJSONField,
+        }
         fields: ClassVar[list[str]] = [
             "key",
             "value_type",
@@ -112,9 +127,11 @@ class DeclarationForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         if self.instance.pk:
             self.fields["base_version"].initial = self.instance.version
-        for name in ("schema", "default_value"):
+        for name, rows in (("description", 3), ("schema", 10), ("default_value", 3)):
             if name in self.fields:
-                self.fields[name].widget.attrs.update(MONOSPACED)
+                self.fields[name].widget.attrs["rows"] = rows
+                if name != "description":
+                    self.fields[name].widget.attrs.update(MONOSPACED)
 
     def validate_constraints(self) -> None:
         """Leave them to the operation, which names the field of each."""
@@ -283,6 +300,8 @@ class ConfigKeyAdmin(secrets.SecretPages, OperationAdmin):
         )
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name in ("schema", "default_value"):
+            kwargs["form_class"] = PrettyJSONField
         if db_field.name == "category":
             kwargs["widget"] = UnfoldAdminSelectWidget()
             return db_field.formfield(**kwargs)

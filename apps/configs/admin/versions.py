@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import flatten
+from django.contrib.admin.utils import flatten, quote
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -127,13 +127,15 @@ class SystemConfigAdmin(ReadOnly, OperationAdmin):
     actions_detail = ("restore", "reveal")
     change_form_datasets = (CompareTab, HistoryTab.of(SystemConfig))
     fields = (
-        ("linked_key", "level", "version"),
-        ("shown_status", "base_version", "linked_set"),
+        ("linked_key", "level"),
+        ("version", "shown_status"),
         "value_lines",
         "reason",
+        "linked_set",
         ("created_by", "created_at"),
         ("activated_at", "expires_at"),
-        ("value_type", "category", "requires_restart", "is_secret"),
+        ("value_type", "category"),
+        ("requires_restart", "is_secret"),
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -192,7 +194,7 @@ class SystemConfigAdmin(ReadOnly, OperationAdmin):
 
     @display(description="Key")
     def linked_key(self, version: SystemConfig) -> SafeString:
-        url = reverse("admin:configs_configkey_change", args=[version.config_key_id])
+        url = reverse("admin:configs_configkey_change", args=[quote(version.config_key_id)])
         return format_html('<a class="text-link" href="{}">{}</a>', url, version.config_key_id)
 
     @display(description="Change set")
