@@ -730,12 +730,33 @@ def test_version__compared__shows_both_sides_as_json(admin_client: Client) -> No
     publish(key, {"b": 1, "a": [1, 2]})
     second = publish(key, {"a": [1, 3], "b": 1})
 
-    page = admin_client.get(f"{version_url(second)}?against=1").content.decode()
+    page = admin_client.get(f"{version_url(second)}?left=1").content.decode()
 
     compared = page[page.index("dataset-compare-group") :]
     changed = re.findall(r"bg-(red|green)-100[^>]*>\s*([^<]*)<", compared)
     assert [text.strip() for _, text in changed][:2] == ["2", "3"]
-    assert admin_client.get(f"{version_url(second)}?against=99999999999").status_code == 200
+    assert admin_client.get(f"{version_url(second)}?left=99999999999").status_code == 200
+
+
+def test_diff__any_two_versions__stand_side_by_side(
+    admin_client: Client, enterprise: Enterprise
+) -> None:
+    key = declare()
+    for value in (6, 7, 8):
+        publish(key, value)
+    publish(key, 5, enterprise)
+    publish(key, 9, enterprise)
+
+    def compared(query: str) -> list[str]:
+        page = admin_client.get(key_url(key) + query).content.decode()
+        shown = page[page.index("dataset-diff-group") : page.index("dataset-overrides-group")]
+        return [
+            text.strip() for text in re.findall(r"bg-(?:red|green)-100[^>]*>\s*([^<]*)<", shown)
+        ]
+
+    assert compared("") == ["7", "8"]
+    assert compared("?left=3&right=1") == ["8", "6"]
+    assert compared(f"?tenant={enterprise.slug}") == ["5", "9"]
 
 
 def test_versions__filtered_by_key_tenant_and_status(

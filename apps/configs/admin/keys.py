@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -22,7 +23,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from apps.audit.history import HistoryTab
 from apps.configs.admin import editor, secrets
 from apps.configs.admin.declaring import DeclarationForm, DefaultField, PrettyJSONField
-from apps.configs.admin.tabs import ExplainTab, OverridesTab, ReadersTab, VersionsTab
+from apps.configs.admin.tabs import DiffTab, ExplainTab, OverridesTab, ReadersTab, VersionsTab
 from apps.configs.differences import MASK, NOTHING, brief, side_by_side
 from apps.configs.models import ConfigCategory, ConfigChangeSet, ConfigKey, SystemConfig
 from apps.configs.operations import (
@@ -146,6 +147,7 @@ class ConfigKeyAdmin(secrets.SecretPages, OperationAdmin):
     actions_detail = ("change_value", "override_many", "withdraw")
     change_form_datasets = (
         VersionsTab,
+        DiffTab,
         OverridesTab,
         ExplainTab,
         ReadersTab,
@@ -202,9 +204,9 @@ class ConfigKeyAdmin(secrets.SecretPages, OperationAdmin):
     def override_count(self, key: ConfigKey) -> SafeString:
         url = reverse("admin:configs_systemconfig_changelist")
         return format_html(
-            '<a class="text-link" href="{}?key={}&amp;status=active&amp;level=tenant">{}</a>',
+            '<a class="text-link" href="{}?{}">{}</a>',
             url,
-            key.pk,
+            urlencode({"key": key.pk, "status__exact": "active", "level": "tenant"}),
             key.number,
         )
 
