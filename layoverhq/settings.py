@@ -172,7 +172,6 @@ STORAGES = {
 # An API request has no business being larger; imports stream and have limits of their own.
 API_BODY_LIMIT_BYTES = 1_048_576
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * API_BODY_LIMIT_BYTES
-SEARCH_TIMEOUT_SECONDS = environment.integer("SEARCH_TIMEOUT_SECONDS", 30, 1, 300)
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
