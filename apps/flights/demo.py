@@ -63,9 +63,8 @@ def demo_offers(day: date, *, minimum_layover_minutes: int) -> DemoOffers:
     # The second leg of a late departure with a long layover leaves two days later; one day
     # before the first leg's own date where that flies west over midnight.
     plan = schedule(day, before_days=1, after_days=2)
-    first, second, price = _one_stops(
-        plan, max(minimum_layover_minutes, MINIMUM_CONNECTION_MINUTES)
-    )
+    shortest = max(minimum_layover_minutes, MINIMUM_CONNECTION_MINUTES)
+    first, second, price = _one_stops(plan, shortest)
     direct = plan.on_day[fare.known[_pairs(plan, plan.on_day, plan.on_day)]]
     direct_price = _prices(plan, direct, np.full(len(direct), _NONE, dtype=np.int32))
     first = np.concatenate([direct, first])
