@@ -96,6 +96,12 @@ class Snapshot(ABC, Generic[Content]):
 registry: dict[str, Snapshot[Any]] = {}
 
 
+def load_all() -> None:
+    """Load whatever this process has not loaded yet, and follow it."""
+    for snapshot in registry.values():
+        snapshot.get()
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a version changed: a name, and the tenant whose it is (None: everybody's)."""
