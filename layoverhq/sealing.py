@@ -49,6 +49,11 @@ def sealing_key() -> str:
     return entries[0].partition(":")[0]
 
 
+def key_names() -> list[str]:
+    """Return the names of the ring's usable keys, the sealing one first."""
+    return list(_ring(tuple(settings.ENCRYPTION_KEYS)))
+
+
 def seal(secret: bytes, *, owner: str) -> str:
     """Return `sealed:<key>:<base64 of nonce and ciphertext>`; `owner` says whose secret it is."""
     name = sealing_key()

@@ -381,20 +381,52 @@ def withdraw_release(*, change_set: ConfigChangeSet) -> ConfigChangeSet:
         return locked
 
 
-def restoring_proposals(version: SystemConfig) -> list[Proposal]:
-    """Return what brings an earlier version back, as a new one."""
-    enterprise = version.enterprise
-    return [Proposal(version.config_key_id, stored_plain(version), enterprise)]
-
-
 def restore_version(*, version: SystemConfig, reason: str, actor: User | None) -> ConfigChangeSet:
     """Draft a return to an earlier version; the caller publishes it, or sends it to review."""
     return draft_change_set(
         title=f"Back to version {version.version} of {version.config_key_id}",
         reason=reason,
-        proposals=restoring_proposals(version),
+        proposals=[Proposal(version.config_key_id, stored_plain(version), version.enterprise)],
         actor=actor,
     )
+
+
+def reverse_change_set(
+    *, change_set: ConfigChangeSet, reason: str, actor: User | None
+) -> ConfigChangeSet:
+    """Draft what each value of a published set replaced; the caller publishes it.
+
+    Raises StaleVersion if one of them was changed since, and InvalidInput for a secret that
+    does not open.
+    """
+    with atomic():
+        locked = _lock(change_set, Stage.PUBLISHED, verb="rolled back")
+        items = standing_items(locked)
+        standing = active_versions((item.config_key_id, item.enterprise_id) for item in items)
+        changed = [
+            (item.config_key_id, standing.get((item.config_key_id, item.enterprise_id)))
+            for item in items
+            if item.status != Status.ACTIVE
+        ]
+        if changed:
+            raise stale(changed)
+        return draft_change_set(
+            title=f"Back from {locked}"[:200],
+            reason=reason,
+            proposals=[
+                Proposal(
+                    item.config_key_id, _replaced(item), item.enterprise, base_version=item.version
+                )
+                for item in items
+            ],
+            actor=actor,
+        )
+
+
+def _replaced(item: SystemConfig) -> Any:
+    versions = SystemConfig.objects.of(item.config_key_id, item.enterprise_id)
+    before = versions.filter(version=item.base_version).first()
+    return UNSET if before is None else stored_plain(before)
 
 
 def stored_plain(version: SystemConfig) -> Any:
