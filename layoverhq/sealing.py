@@ -35,7 +35,8 @@ def _ring(entries: tuple[str, ...]) -> dict[str, AESGCM]:
     for entry in entries:
         if not key_problem(entry):
             name, _, encoded = entry.partition(":")
-            ring[name] = AESGCM(base64.b64decode(encoded))
+            # Of two keys of one name it is the first that seals.
+            ring.setdefault(name, AESGCM(base64.b64decode(encoded)))
     return ring
 
 

@@ -6,7 +6,7 @@ run in its scope. Writers of one key and tenant take turns by `lock_config`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,8 @@ from uuid import UUID
 
 import structlog
 from django.db import connections
-from django.db.models import JSONField, Value
+from django.db.models import JSONField, TextField, Value
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from apps.configs.models import (
@@ -79,6 +80,16 @@ class NotYours(DomainError):
     status = 403
 
 
+def label(key: str, enterprise: Enterprise | None) -> str:
+    """Name a key at a level, as messages do."""
+    return f"{key} for {enterprise}" if enterprise else key
+
+
+def label_of(version: SystemConfig) -> str:
+    """Name the key and level of a version."""
+    return label(version.config_key_id, version.enterprise)
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A value for a key, of the platform (no enterprise) or of one tenant.
@@ -98,12 +109,12 @@ class Proposal:
 
     @property
     def label(self) -> str:
-        return f"{self.key} for {self.enterprise}" if self.enterprise else self.key
+        return label(self.key, self.enterprise)
 
 
 @dataclass(frozen=True, slots=True)
 class Resealing:
-    """How far a re-sealing is: `done` of `total`, and what could not be opened."""
+    """How far a re-sealing is: `done` of `total`, with the secrets that did not open and why."""
 
     done: int
     total: int
@@ -404,7 +415,7 @@ def reverse_change_set(
         items = standing_items(locked)
         standing = active_versions((item.config_key_id, item.enterprise_id) for item in items)
         changed = [
-            (item.config_key_id, standing.get((item.config_key_id, item.enterprise_id)))
+            (label_of(item), standing.get((item.config_key_id, item.enterprise_id)))
             for item in items
             if item.status != Status.ACTIVE
         ]
@@ -585,30 +596,49 @@ def seal_counts() -> dict[str, int]:
         return {name: int(number) for name, number in cursor.fetchall()}
 
 
-def reseal_batch(*, after: UUID | None = None) -> tuple[UUID | None, int, list[str]]:
-    """Seal a batch of secrets anew with the first key; return the last id, how many, and which
-    did not open. The last id is None at the end."""
+def reseal_secrets() -> Iterator[Resealing]:
+    """Seal every secret, in every status, with the first key; tell after each batch how far it is.
+
+    A batch is a transaction, so that a run which is cut off goes on where it stopped. Raises
+    CannotSeal.
+    """
     name = sealing_key()
-    secrets = SystemConfig.objects.filter(is_secret=True, unset=False).order_by("pk")
+    total = sum(number for sealer, number in seal_counts().items() if sealer != name)
+    done, unreadable = 0, []
+    yield Resealing(done, total)
+    after: UUID | None = None
+    while batch := _secrets_of_other_keys(name, after):
+        after = batch[-1].pk
+        with atomic():
+            for version in batch:
+                if why := _reseal(version):
+                    unreadable.append(why)
+        done += len(batch)
+        yield Resealing(done, max(done, total), tuple(unreadable))
+
+
+def _secrets_of_other_keys(name: str, after: UUID | None) -> list[SystemConfig]:
+    # As JSON a sealed text stands in quotes.
+    sealed_text = Cast("value", TextField())
+    secrets = (
+        SystemConfig.objects.filter(is_secret=True, unset=False)
+        .alias(sealed_text=sealed_text)
+        .exclude(sealed_text__startswith=f'"{MARK}:{name}:')
+    )
     if after:
         secrets = secrets.filter(pk__gt=after)
-    secrets = secrets.exclude(value__startswith=f"{MARK}:{name}:")
-    unreadable = []
-    done = 0
-    with atomic():
-        batch = list(secrets[:RESEAL_BATCH])
-        for version in batch:
-            try:
-                anew = reseal(version.config_key_id, version.value, version.enterprise_id)
-            except CannotOpen as error:
-                unreadable.append(f"{version}: {error}")
-                continue
-            with connections[current_alias()].cursor() as cursor:
-                cursor.execute(
-                    "select reseal_config(%s, %s, %s)", [version.pk, version.value, anew]
-                )
-                done += bool(cursor.fetchone()[0])
-    return (batch[-1].pk if len(batch) == RESEAL_BATCH else None), done, unreadable
+    return list(secrets.select_related("enterprise").order_by("pk")[:RESEAL_BATCH])
+
+
+def _reseal(version: SystemConfig) -> str:
+    """Seal a version anew; return why not if it does not open."""
+    try:
+        anew = reseal(version.config_key_id, version.value, version.enterprise_id)
+    except CannotOpen as error:
+        return f"{label_of(version)}, version {version.version}: {error}"
+    with connections[current_alias()].cursor() as cursor:
+        cursor.execute("select reseal_config(%s, %s, %s)", [version.pk, version.value, anew])
+    return ""
 
 
 # --- what the operations above are made of
@@ -771,7 +801,7 @@ def _refuse_stale(items: Sequence[SystemConfig]) -> dict[tuple[str, UUID | None]
         )
     standing = active_versions(levels)
     conflicts = [
-        (str(item.config_key_id), standing.get(level))
+        (label_of(item), standing.get(level))
         for item, level in zip(items, levels, strict=True)
         if (standing[level].version if level in standing else 0) != item.base_version
     ]
