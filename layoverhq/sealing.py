@@ -31,7 +31,7 @@ class CannotSeal(Exception):
 
 @cache
 def _ring(entries: tuple[str, ...]) -> dict[str, AESGCM]:
-    ring = {}
+    ring: dict[str, AESGCM] = {}
     for entry in entries:
         if not key_problem(entry):
             name, _, encoded = entry.partition(":")
