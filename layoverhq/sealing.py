@@ -31,11 +31,12 @@ class CannotSeal(Exception):
 
 @cache
 def _ring(entries: tuple[str, ...]) -> dict[str, AESGCM]:
-    ring = {}
+    ring: dict[str, AESGCM] = {}
     for entry in entries:
         if not key_problem(entry):
             name, _, encoded = entry.partition(":")
-            ring[name] = AESGCM(base64.b64decode(encoded))
+            # Of two keys of one name it is the first that seals.
+            ring.setdefault(name, AESGCM(base64.b64decode(encoded)))
     return ring
 
 

@@ -64,6 +64,7 @@ class Snapshot(ABC, Generic[Content]):
             listener.start()
             with connect() as connection:
                 self.refresh(connection, at_least=0)
+            listener.untold.set()
         return held[1]
 
     def refresh(self, connection: psycopg.Connection[Any], *, at_least: int) -> None:
@@ -94,6 +95,12 @@ class Snapshot(ABC, Generic[Content]):
 
 
 registry: dict[str, Snapshot[Any]] = {}
+
+
+def load_all() -> None:
+    """Load whatever this process has not loaded yet, and follow it."""
+    for snapshot in registry.values():
+        snapshot.get()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,8 @@ class Listener:
         self._starting = threading.Lock()
         self._stopping = threading.Event()
         self.connected = threading.Event()
+        # Something is held that the last report did not tell.
+        self.untold = threading.Event()
 
     def start(self) -> None:
         """Start the thread unless it runs."""
@@ -243,6 +252,8 @@ class Listener:
                     reconcile_at = _next_look(whole=False)
             if time.monotonic() >= reconcile_at:
                 reconcile_at = _next_look(self.reconcile(connection))
+                self.untold.set()
+            if self.untold.is_set():
                 self._report(connection)
         processes.report_end(connection)
 
@@ -268,6 +279,7 @@ class Listener:
         return whole
 
     def _report(self, connection: psycopg.Connection[Any]) -> None:
+        self.untold.clear()
         holds = {name: held.facts() for name, held in registry.items() if held.version >= 0}
         processes.report(connection, holds)
 
