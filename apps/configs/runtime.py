@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -62,6 +63,9 @@ class Entry:
     platform_version: int
     staged: Staged | None
     overrides: Mapping[UUID, Any]
+    description: str = ""
+    category: str = ""
+    overridable: bool = False
 
     def layers(self, tenant_id: UUID | None) -> Iterator[Any]:
         """Yield the standing values, the one that holds first."""
@@ -246,6 +250,9 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         row["platform_version"] or 0,
         staged,
         {_tenant_id(text): value for text, value in (row["overrides"] or {}).items()},
+        row["description"],
+        sys.intern(row["category"]),
+        row["overridable"],
     )
 
 
