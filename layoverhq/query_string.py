@@ -37,7 +37,7 @@ def parse_query(
             errors.append(FieldError(name, code, detail))
 
     for raw_name, raw_value in pairs:
-        name = _shown(raw_name)
+        name = printable(raw_name.encode("latin-1", "replace").decode("utf-8", "replace"))
         if name not in known:
             refuse(name, "unknown", "There is no such parameter.")
             continue
@@ -59,7 +59,6 @@ def parse_query(
     return {name: value for name, value in values.items() if name not in refused}
 
 
-def _shown(raw_name: str) -> str:
-    """Return a parameter's name so that it can be named in the answer, whatever was sent."""
-    name = raw_name.encode("latin-1", "replace").decode("utf-8", "replace")
+def printable(name: str) -> str:
+    """Return a name so that it can be named in the answer, whatever was sent."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)[:64]

@@ -93,6 +93,8 @@ class Content:
         self.platform: dict[str, Any] = {}
         self.tenants: dict[UUID, dict[str, Any]] = {}
         self.faults: dict[tuple[str, UUID | None], str] = {}
+        # What others make of it, by their own type; it goes when this goes.
+        self.derived: dict[type, Any] = {}
 
     def changed(self, entries: Mapping[str, Entry | None]) -> Content:
         """Return a copy with these entries replaced, or taken out where they are None."""
