@@ -36,10 +36,10 @@ from apps.configs.operations import (
     withdraw_declaration,
 )
 from apps.configs.queries import processes_with
-from apps.tenants.admin.api_keys import EnterpriseSlugFilter
 from apps.tenants.models import Enterprise
 from layoverhq.admin_site import add_refusal, give_reason, go_to
 from layoverhq.errors import DomainError, FieldError
+from layoverhq.keyset import TextFilter
 from layoverhq.model_admin import OperationAdmin, pill
 from layoverhq.tenancy import OPERATOR
 
@@ -48,7 +48,7 @@ Status = SystemConfig.Status
 FIXED = ("key", "value_type", "category", "is_secret", "requires_restart", "default_value")
 
 
-class OverriddenByFilter(EnterpriseSlugFilter):
+class OverriddenByFilter(TextFilter):
     title = "tenant with an override"
     parameter_name = "tenant"
     placeholder = "slug"
