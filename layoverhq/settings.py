@@ -26,6 +26,8 @@ ALLOWED_HOSTS = environment.words(
     "ALLOWED_HOSTS", [] if PRODUCTION else ["localhost", ".localhost", "127.0.0.1", "[::1]"]
 )
 CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS", [])
+# Where `web` sends those who ask it for events; empty where a proxy routes them to `stream`.
+STREAM_URL = environment.base_url("STREAM_URL") if environment.read("STREAM_URL") else ""
 # How many proxies of ours stand in front and append to X-Forwarded-For.
 PROXY_COUNT = environment.integer("PROXY_COUNT", 0, 0, 10)
 

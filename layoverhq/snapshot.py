@@ -70,7 +70,8 @@ class Snapshot(ABC, Generic[Content]):
     def refresh(self, connection: psycopg.Connection[Any], *, at_least: int) -> None:
         """Reload unless what is held is already that new; never swaps back to older content."""
         with self._loading:
-            if self.version >= at_least and self._held is not None:
+            before = self.version
+            if before >= at_least and self._held is not None:
                 return
             with connection.transaction():
                 connection.execute("set transaction isolation level repeatable read read only")
@@ -79,6 +80,10 @@ class Snapshot(ABC, Generic[Content]):
                 ).fetchone()
                 version, forgotten = (row["version"], row["forgotten"]) if row else (0, 0)
                 self._held = (version, self.read(connection, forgotten))
+            self.swapped(before)
+
+    def swapped(self, before: int) -> None:
+        """Note that something newer is held than the version `before`; the lock is held."""
 
     def read(self, connection: psycopg.Connection[Any], forgotten: int) -> Content:
         """Return the content to hold; the changes up to the version `forgotten` are not told."""
@@ -139,9 +144,8 @@ class FollowingSnapshot(Snapshot[Content]):
         self._changes = changes
         return content
 
-    def refresh(self, connection: psycopg.Connection[Any], *, at_least: int) -> None:
-        before = self.version
-        super().refresh(connection, at_least=at_least)
+    def swapped(self, before: int) -> None:
+        # Under the lock, so that with two threads that refresh each change is told once, in order.
         if before >= 0 and self.version != before:
             for watch in self.watchers:
                 watch(self._changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -62,6 +63,9 @@ class Entry:
     platform_version: int
     staged: Staged | None
     overrides: Mapping[UUID, Any]
+    description: str = ""
+    category: str = ""
+    overridable: bool = False
 
     def layers(self, tenant_id: UUID | None) -> Iterator[Any]:
         """Yield the standing values, the one that holds first."""
@@ -89,6 +93,8 @@ class Content:
         self.platform: dict[str, Any] = {}
         self.tenants: dict[UUID, dict[str, Any]] = {}
         self.faults: dict[tuple[str, UUID | None], str] = {}
+        # What others make of it, by their own type; it goes when this goes.
+        self.derived: dict[type, Any] = {}
 
     def changed(self, entries: Mapping[str, Entry | None]) -> Content:
         """Return a copy with these entries replaced, or taken out where they are None."""
@@ -246,6 +252,9 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         row["platform_version"] or 0,
         staged,
         {_tenant_id(text): value for text, value in (row["overrides"] or {}).items()},
+        row["description"],
+        sys.intern(row["category"]),
+        row["overridable"],
     )
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, ClassVar
+from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
-from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -24,8 +22,8 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from apps.audit.history import HistoryTab
 from apps.configs.admin import editor, secrets
-from apps.configs.admin.fields import MONOSPACED
-from apps.configs.admin.tabs import ExplainTab, OverridesTab, ReadersTab, VersionsTab
+from apps.configs.admin.declaring import DeclarationForm, DefaultField, PrettyJSONField
+from apps.configs.admin.tabs import DiffTab, ExplainTab, OverridesTab, ReadersTab, VersionsTab
 from apps.configs.differences import MASK, NOTHING, brief, side_by_side
 from apps.configs.models import ConfigCategory, ConfigChangeSet, ConfigKey, SystemConfig
 from apps.configs.operations import (
@@ -92,51 +90,6 @@ class PendingFilter(SimpleListFilter):
         return queryset
 
 
-class PrettyJSONField(forms.JSONField):
-    """JSON as people read it."""
-
-    def prepare_value(self, value: Any) -> Any:
-        if isinstance(value, InvalidJSONInput | str):
-            return super().prepare_value(value)
-        return "" if value is None else json.dumps(value, ensure_ascii=False, indent=2)
-
-
-class DeclarationForm(forms.ModelForm):
-    base_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
-
-    class Meta:
-        model = ConfigKey
-        field_classes: ClassVar[dict[str, Any]] = {
-            "schema": PrettyJSONField,
-            "default_value": PrettyJSONField,
-        }
-        fields: ClassVar[list[str]] = [
-            "key",
-            "value_type",
-            "category",
-            "description",
-            "schema",
-            "default_value",
-            "is_secret",
-            "requires_restart",
-            "tenant_visible",
-            "tenant_overridable",
-        ]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.pk:
-            self.fields["base_version"].initial = self.instance.version
-        for name, rows in (("description", 3), ("schema", 10), ("default_value", 3)):
-            if name in self.fields:
-                self.fields[name].widget.attrs["rows"] = rows
-                if name != "description":
-                    self.fields[name].widget.attrs.update(MONOSPACED)
-
-    def validate_constraints(self) -> None:
-        """Leave them to the operation, which names the field of each."""
-
-
 @admin.register(ConfigCategory)
 class ConfigCategoryAdmin(OperationAdmin):
     list_display = ("name", "description", "shown_protected", "key_count")
@@ -194,6 +147,7 @@ class ConfigKeyAdmin(secrets.SecretPages, OperationAdmin):
     actions_detail = ("change_value", "override_many", "withdraw")
     change_form_datasets = (
         VersionsTab,
+        DiffTab,
         OverridesTab,
         ExplainTab,
         ReadersTab,
@@ -250,9 +204,9 @@ class ConfigKeyAdmin(secrets.SecretPages, OperationAdmin):
     def override_count(self, key: ConfigKey) -> SafeString:
         url = reverse("admin:configs_systemconfig_changelist")
         return format_html(
-            '<a class="text-link" href="{}?key={}&amp;status=active&amp;level=tenant">{}</a>',
+            '<a class="text-link" href="{}?{}">{}</a>',
             url,
-            key.pk,
+            urlencode({"key": key.pk, "status__exact": "active", "level": "tenant"}),
             key.number,
         )
 
@@ -289,7 +243,6 @@ class ConfigKeyAdmin(secrets.SecretPages, OperationAdmin):
                         ("key", "value_type"),
                         "category",
                         "description",
-                        "schema",
                         "default_value",
                         ("is_secret", "requires_restart"),
                         ("tenant_visible", "tenant_overridable"),
@@ -297,11 +250,23 @@ class ConfigKeyAdmin(secrets.SecretPages, OperationAdmin):
                     )
                 },
             ),
+            (
+                "What values may be",
+                {
+                    "fields": (
+                        ("minimum", "maximum"),
+                        ("unit", "whole"),
+                        "choices",
+                        "pattern",
+                        "schema",
+                    )
+                },
+            ),
         )
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name in ("schema", "default_value"):
-            kwargs["form_class"] = PrettyJSONField
+            kwargs["form_class"] = PrettyJSONField if db_field.name == "schema" else DefaultField
         if db_field.name == "category":
             kwargs["widget"] = UnfoldAdminSelectWidget()
             return db_field.formfield(**kwargs)
@@ -376,8 +341,9 @@ class ConfigKeyAdmin(secrets.SecretPages, OperationAdmin):
         """Ask, then take the declaration back."""
         key = self.asked(request, object_id)
         if request.method == "POST":
+            name = key.pk
             withdraw_declaration(key=key)
-            messages.success(request, f"Withdrew the declaration of “{key}”.")
+            messages.success(request, f"Withdrew the declaration of “{name}”.")
             return go_to(request, self.changelist_url())
         return TemplateResponse(
             request,

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from apps.configs.admin.arrivals import AWAITED
-from apps.configs.differences import brief
+from apps.configs.differences import NOTHING, brief, side_by_side
 from apps.configs.models import ConfigKey, SystemConfig
 from apps.configs.queries import explain_config, processes_with, readers
 from apps.configs.runtime import configs
@@ -17,6 +17,7 @@ from layoverhq.model_admin import PageTab
 
 VERSIONS_SHOWN = 50
 OVERRIDES_SHOWN = 50
+CHOICES_SHOWN = 200
 
 LAYERS = {
     "tenant": "The tenant's own value",
@@ -93,7 +94,7 @@ class OverridesTab(KeyTab):
             .order_by("enterprise__name")
         )
         found = list(versions[: OVERRIDES_SHOWN + 1])
-        query = {"key": key.pk, "level": "tenant", "status": "active"}
+        query = {"key": key.pk, "level": "tenant", "status__exact": "active"}
         return {
             "tenants": True,
             "rows": [version_row(version, key) for version in found[:OVERRIDES_SHOWN]],
@@ -101,6 +102,75 @@ class OverridesTab(KeyTab):
             if len(found) > OVERRIDES_SHOWN
             else "",
         }
+
+
+class CompareTab(PageTab):
+    """A version beside another of its level: the one before it, or the one that is asked for."""
+
+    model = SystemConfig
+    model_name = "compare"
+    title = "Compare"
+    template_name = "admin/configs/tab_compare.html"
+
+    def context(self) -> dict[str, Any]:
+        version = SystemConfig.objects.get(pk=self.object_id)
+        found = SystemConfig.objects.of(version.config_key_id, version.enterprise_id)
+        others = list(found.exclude(pk=version.pk).order_by("-version")[:CHOICES_SHOWN])
+        earlier = (other for other in others if other.version < version.version)
+        left = self.asked("left", others) or next(earlier, None) or next(iter(others), None)
+        return compared(left, version, lefts=others)
+
+    def asked(self, name: str, choices: list[SystemConfig]) -> SystemConfig | None:
+        """Return the version whose number the address names."""
+        number = self.request.GET.get(name, "")
+        return next((found for found in choices if str(found.version) == number), None)
+
+
+class DiffTab(CompareTab):
+    """Any two versions of a key, of the platform or of a tenant, side by side."""
+
+    model = ConfigKey
+    model_name = "diff"
+    title = "Diff"
+
+    def context(self) -> dict[str, Any]:
+        slug = self.request.GET.get("tenant", "").strip().replace("\x00", "")
+        tenant = Enterprise.objects.living().filter(slug=slug).first()
+        found = SystemConfig.objects.of(self.object_id, tenant.pk if tenant else None)
+        choices = list(found.order_by("-version")[:CHOICES_SHOWN])
+        right = self.asked("right", choices) or next(iter(choices), None)
+        left = self.asked("left", choices) or next(iter(choices[1:]), None)
+        return {
+            **compared(left, right, lefts=choices, rights=choices),
+            "tenant": tenant,
+            "slug": slug,
+            "by_tenant": True,
+        }
+
+
+def compared(
+    left: SystemConfig | None,
+    right: SystemConfig | None,
+    *,
+    lefts: list[SystemConfig],
+    rights: list[SystemConfig] | None = None,
+) -> dict[str, Any]:
+    """Return what the template shows of two versions, and which others could be chosen."""
+    return {
+        "left": left,
+        "right": right,
+        "lefts": lefts,
+        "rights": rights or [],
+        "secret": any(version.is_secret for version in (left, right) if version),
+        "lines": side_by_side(_side(left), _side(right)),
+    }
+
+
+def _side(version: SystemConfig | None) -> Any:
+    # Two sealings of one value differ, so that there is nothing to compare.
+    if version is None or version.unset or version.is_secret:
+        return NOTHING
+    return version.value
 
 
 class ExplainTab(KeyTab):

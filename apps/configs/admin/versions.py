@@ -18,8 +18,8 @@ from unfold.enums import ActionVariant
 
 from apps.audit.history import HistoryTab
 from apps.configs.admin.change_sets import dialog
-from apps.configs.admin.tabs import TONES
-from apps.configs.differences import MASK, NOTHING, brief, lines_of, side_by_side
+from apps.configs.admin.tabs import TONES, CompareTab
+from apps.configs.differences import MASK, brief, lines_of
 from apps.configs.models import SystemConfig
 from apps.configs.operations import (
     is_protected,
@@ -30,7 +30,7 @@ from apps.configs.operations import (
 from layoverhq.admin_site import give_reason, go_to
 from layoverhq.errors import InvalidInput
 from layoverhq.keyset import KeysetChangeList, TextFilter, WindowFilter
-from layoverhq.model_admin import OperationAdmin, PageTab, ReadOnly, ReasonForm, pill
+from layoverhq.model_admin import OperationAdmin, ReadOnly, ReasonForm, pill
 
 Status = SystemConfig.Status
 
@@ -59,41 +59,6 @@ class LevelFilter(WindowFilter):
         if chosen == "all":
             return queryset
         return queryset.filter(enterprise__isnull=chosen == "platform")
-
-
-class CompareTab(PageTab):
-    """The version beside another one: the one before it, or the one that is asked for."""
-
-    model = SystemConfig
-    model_name = "compare"
-    title = "Compare"
-    template_name = "admin/configs/tab_compare.html"
-
-    def context(self) -> dict[str, Any]:
-        version = SystemConfig.objects.select_related("config_key").get(pk=self.object_id)
-        same = SystemConfig.objects.of(version.config_key_id, version.enterprise_id)
-        others = same.exclude(pk=version.pk).order_by("-version")
-        asked = self.request.GET.get("against", "")
-        if asked.isdecimal() and len(asked) < 10:
-            other = others.filter(version=int(asked)).first()
-        else:
-            other = others.filter(version__lt=version.version).first() or others.first()
-        return {
-            "version": version,
-            "other": other,
-            "choices": list(others.values_list("version", "status")[:200]),
-            "secret": version.is_secret,
-            "lines": side_by_side(_plain(other), _plain(version)),
-            "left": f"Version {other.version}" if other else "",
-            "right": f"Version {version.version}",
-        }
-
-
-def _plain(version: SystemConfig | None) -> Any:
-    if version is None or version.unset:
-        return NOTHING
-    # Two sealings of one value differ, so that there is nothing to compare.
-    return MASK if version.is_secret else version.value
 
 
 @admin.register(SystemConfig)

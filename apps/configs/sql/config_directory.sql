@@ -1,7 +1,8 @@
 -- Configuration as every process holds it in memory, and how processes learn of changes.
 
 -- A key a row: its declaration, what the platform and a staged release say, and all tenants'
--- own values in one object. Secrets are sealed. `changed` names the keys; null means all.
+-- own values in one object. Secrets are sealed. `overridable` is what set_override asks of a key.
+-- `changed` names the keys; null means all.
 create function public.config_directory(changed text[] default null) returns table (
     key text,
     value_type text,
@@ -10,6 +11,9 @@ create function public.config_directory(changed text[] default null) returns tab
     requires_restart boolean,
     is_secret boolean,
     tenant_visible boolean,
+    description text,
+    category text,
+    overridable boolean,
     platform jsonb,
     platform_version integer,
     staged jsonb,
@@ -35,7 +39,7 @@ begin atomic
     )
     select
         k.key, k.value_type, k.schema, k.default_value, k.requires_restart, k.is_secret,
-        k.tenant_visible,
+        k.tenant_visible, k.description, k.category, k.tenant_overridable and not g.is_protected,
         a.platform, a.platform_version,
         s.value, s.release_percentage, s.change_set_id,
         array(
@@ -45,6 +49,7 @@ begin atomic
         ),
         a.overrides
     from public.config_keys k
+    join public.config_categories g on g.name = k.category
     left join active a on a.key = k.key
     left join public.system_configs s on s.key = k.key and s.status = 'staged'
     where changed is null or k.key = any (changed);
@@ -129,6 +134,8 @@ create trigger config_key_notify_delete after delete on public.config_keys
     for each statement execute function public.notify_config_key_change();
 
 -- After these nothing tells what changed: everybody loads the whole.
+create trigger config_category_notify after update of is_protected on public.config_categories
+    for each statement execute function public.notify_snapshot('configs');
 create trigger config_change_truncate after truncate on public.system_configs
     for each statement execute function public.notify_snapshot('configs');
 create trigger config_key_truncate after truncate on public.config_keys
