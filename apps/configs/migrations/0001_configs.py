@@ -495,7 +495,7 @@ class Migration(migrations.Migration):
                 name="system_configs_status_known",
             ),
         ),
-        InstallSQL("configs", "config_tables", digest="86e83f1fe77d785e"),
+        InstallSQL("configs", "config_tables", digest="15c29eca1d204279"),
         InstallSQL("configs", "get_config", digest="f374b52dc96dfa55"),
         InstallSQL("configs", "config_directory", digest="c63204c181a418d7"),
     ]
