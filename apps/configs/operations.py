@@ -6,6 +6,7 @@ run in its scope. Writers of one key and tenant take turns by `lock_config`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from django.db.models import JSONField, Value
 from django.utils import timezone
 
 from apps.configs.models import (
+    KEY_PATTERN,
     ConfigCategory,
     ConfigChangeSet,
     ConfigKey,
@@ -117,9 +119,9 @@ def save_declaration(
 
     Key, type, category, default and secrecy never change: values, and code, rely on them.
     """
-    _check_declaration(key)
     with atomic():
         if base_version is None:
+            _check_declaration(key)
             if ConfigKey.objects.filter(pk=key.pk).exists():
                 raise Conflict(
                     f"{key.key} is declared already.",
@@ -135,6 +137,7 @@ def save_declaration(
             raise NeedsApproval("Only a superuser changes the declaration of a protected key.")
         for name in ("schema", "description", "tenant_visible", "tenant_overridable"):
             setattr(standing, name, getattr(key, name))
+        _check_declaration(standing)
         standing.version += 1
         standing.save()
         return standing
@@ -142,6 +145,9 @@ def save_declaration(
 
 def _check_declaration(key: ConfigKey) -> None:
     errors = []
+    if not re.fullmatch(KEY_PATTERN, key.key):
+        detail = "Use lower-case words with dots between, such as layover.min_duration."
+        errors.append(FieldError("key", "invalid", detail))
     if key.value_type not in ValueType.values:
         detail = f"Choose from {', '.join(ValueType.values)}."
         errors.append(FieldError("value_type", "invalid", detail))
@@ -205,6 +211,8 @@ def revise_change_set(
         ]
         _set_status(gone, Status.REJECTED)
         _add(locked, proposals, actor)
+        if actor and actor.pk not in locked.edited_by:
+            locked.edited_by.append(actor.pk)
         locked.stage = Stage.DRAFT
         locked.approved_by = locked.approved_at = None
         locked.problem = ""
@@ -265,6 +273,8 @@ def publish_change_set(
                 raise InvalidInput.of("expires_at", "Lies in the past.", code="past")
             locked.expires_at = expires_at
         _activate(locked, now)
+        if locked.activate_at is not None and locked.activate_at > now:
+            locked.activate_at = None
         locked.stage = Stage.PUBLISHED
         locked.published_at = now
         locked.problem = ""
@@ -328,6 +338,7 @@ def stage_release(
         locked = _lock(change_set, *READY_STAGES, verb="released")
         _require_approval(locked)
         items = standing_items(locked)
+        _take_turns([(item.config_key_id, item.enterprise_id) for item in items])
         faults = [
             FieldError(item.config_key_id, "not_stageable", why)
             for item in items
@@ -435,7 +446,7 @@ def apply_due_schedules(*, now: datetime | None = None) -> int:
                 published += 1
         except DomainError as error:
             log.error("config_schedule_stuck", change_set=str(pk), problem=error.detail)
-            ConfigChangeSet.objects.filter(pk=pk).update(
+            ConfigChangeSet.objects.filter(pk=pk, stage=Stage.SCHEDULED).update(
                 problem=error.detail, updated_at=timezone.now()
             )
     return published
@@ -448,18 +459,16 @@ def expire_values(*, now: datetime | None = None) -> int:
     """
     now = now or timezone.now()
     with atomic():
-        ended = list(
-            SystemConfig.objects.select_for_update(skip_locked=True, of=("self",))
-            .filter(is_active=True, expires_at__lte=now)
-            .select_related("config_key", "enterprise")
-            .order_by("config_key", "enterprise", "pk")
-        )
+        over = SystemConfig.objects.filter(is_active=True, expires_at__lte=now)
+        levels = list(over.values_list("config_key_id", "enterprise_id"))
+        _take_turns(levels)
+        ended = [
+            version
+            for version in active_versions(levels).values()
+            if version.expires_at and version.expires_at <= now
+        ]
         for version in ended:
-            before = (
-                SystemConfig.objects.of(version.config_key_id, version.enterprise_id)
-                .filter(version=version.base_version)
-                .first()
-            )
+            before = _held_before(version, now)
             _set_status([version.pk], Status.SUPERSEDED)
             _store(
                 key=version.config_key,
@@ -470,8 +479,22 @@ def expire_values(*, now: datetime | None = None) -> int:
                 base_version=version.version,
                 reason=f"Version {version.version} expired: back to what held before.",
                 activated_at=now,
+                expires_at=before.expires_at if before else None,
             )
         return len(ended)
+
+
+def _held_before(version: SystemConfig, now: datetime) -> SystemConfig | None:
+    """Return the version that holds again when this one's time is over: the one that it replaced,
+    or, where that one's time is over as well, the one before."""
+    before: SystemConfig | None = version
+    while before and before.expires_at and before.expires_at <= now:
+        before = (
+            SystemConfig.objects.of(version.config_key_id, version.enterprise_id)
+            .filter(version=before.base_version)
+            .first()
+        )
+    return before
 
 
 def set_override(
@@ -489,7 +512,7 @@ def set_override(
         if not declared.tenant_overridable or declared.category.is_protected:
             raise NotOverridable(f"{key} is the platform's to set.")
         plain = UNSET if value is UNSET else check_value(Declaration.of(declared), value, "value")
-        _take_turn(key, tenant.id)
+        _take_turns([(key, tenant.id)])
         standing = SystemConfig.objects.of(key, tenant.id).filter(is_active=True).first()
         known = standing.version if standing and not standing.unset else 0
         if known != version:
@@ -535,7 +558,8 @@ def reveal_secret(*, version: SystemConfig) -> Any:
 
     Raises InvalidInput where it does not open; that it was tried is noted all the same.
     """
-    with connections[current_alias()].cursor() as cursor:
+    # A transaction of its own: it carries who asks and why, and stands whatever follows.
+    with atomic(), connections[current_alias()].cursor() as cursor:
         cursor.execute(
             "select audit_reading('system_configs', %s, %s)",
             [str(version.pk), version.enterprise_id],
@@ -592,8 +616,9 @@ def standing_items(change_set: ConfigChangeSet) -> list[SystemConfig]:
 
 
 def editors(change_set: ConfigChangeSet) -> set[UUID]:
-    """Return everybody who took part: the author, and whoever edited a value."""
-    people = set(change_set.items.values_list("created_by", flat=True)) | {change_set.author_id}
+    """Return everybody who took part: the author, and whoever added, replaced or took out a
+    value."""
+    people = {change_set.author_id, *change_set.edited_by}
     return {person for person in people if person}
 
 
@@ -648,6 +673,7 @@ def _add(change_set: ConfigChangeSet, proposals: Sequence[Proposal], actor: User
             errors += error.errors
     if errors:
         raise InvalidInput(errors)
+    _take_turns([proposal.level for proposal, _, _ in checked])
     SystemConfig.objects.bulk_create(
         (
             _version(
@@ -709,9 +735,14 @@ def _require_approval(change_set: ConfigChangeSet) -> None:
         )
 
 
-def _take_turn(key: str, tenant_id: UUID | None) -> None:
+def _take_turns(levels: Sequence[tuple[str, UUID | None]]) -> None:
+    """Hold the turns of these keys and tenants, taken in an order that all writers keep."""
     with connections[current_alias()].cursor() as cursor:
-        cursor.execute("select lock_config(%s, %s)", [key, tenant_id])
+        cursor.execute(
+            "select lock_config(key, tenant) from unnest(%s::text[], %s::uuid[]) as level"
+            " (key, tenant) order by key, tenant",
+            [[key for key, _ in levels], [tenant for _, tenant in levels]],
+        )
 
 
 def stale(conflicts: Sequence[tuple[str, SystemConfig | None]]) -> StaleVersion:
@@ -730,13 +761,7 @@ def stale(conflicts: Sequence[tuple[str, SystemConfig | None]]) -> StaleVersion:
 def _refuse_stale(items: Sequence[SystemConfig]) -> dict[tuple[str, UUID | None], SystemConfig]:
     """Return what the items replace, each one's turn taken; raise StaleVersion."""
     levels = [(item.config_key_id, item.enterprise_id) for item in items]
-    with connections[current_alias()].cursor() as cursor:
-        cursor.execute(
-            "select lock_config(key, tenant) from"
-            " unnest(%s::text[], %s::uuid[]) with ordinality as level (key, tenant, position)"
-            " order by key, tenant",
-            [[key for key, _ in levels], [tenant for _, tenant in levels]],
-        )
+    _take_turns(levels)
     standing = active_versions(levels)
     conflicts = [
         (str(item.config_key_id), standing.get(level))
@@ -800,5 +825,5 @@ def _set_audience(
     ConfigReleaseTenant.objects.filter(change_set=change_set).delete()
     ConfigReleaseTenant.objects.bulk_create(
         ConfigReleaseTenant(change_set=change_set, enterprise=enterprise)
-        for enterprise in enterprises
+        for enterprise in dict.fromkeys(enterprises)
     )

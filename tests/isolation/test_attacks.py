@@ -207,9 +207,7 @@ def test_context__garbage__widens_nothing(field, app, value):
 
 def names_of(connection: psycopg.Connection[Any], table: TenantTable) -> sql.Composed:
     """Return the list of columns of an insert into the table."""
-    return sql.SQL(", ").join(
-        map(sql.Identifier, catalogue.insertable_columns(connection, table))
-    )
+    return sql.SQL(", ").join(map(sql.Identifier, catalogue.insertable_columns(connection, table)))
 
 
 def copied_row(
