@@ -6,6 +6,7 @@ run in its scope. Writers of one key and tenant take turns by `lock_config`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from apps.configs.models import (
+    KEY_PATTERN,
     ConfigCategory,
     ConfigChangeSet,
     ConfigKey,
@@ -160,6 +162,9 @@ def save_declaration(
 
 def _check_declaration(key: ConfigKey) -> None:
     errors = []
+    if not re.fullmatch(KEY_PATTERN, key.key):
+        detail = "Use lower-case words with dots between, such as layover.min_duration."
+        errors.append(FieldError("key", "invalid", detail))
     if key.value_type not in ValueType.values:
         detail = f"Choose from {', '.join(ValueType.values)}."
         errors.append(FieldError("value_type", "invalid", detail))
@@ -259,6 +264,8 @@ def revise_change_set(
         ]
         _set_status(gone, Status.REJECTED)
         _add(locked, proposals, actor)
+        if actor and actor.pk not in locked.edited_by:
+            locked.edited_by.append(actor.pk)
         locked.stage = Stage.DRAFT
         locked.approved_by = locked.approved_at = None
         locked.problem = ""
@@ -319,6 +326,8 @@ def publish_change_set(
                 raise InvalidInput.of("expires_at", "Lies in the past.", code="past")
             locked.expires_at = expires_at
         _activate(locked, now)
+        if locked.activate_at is not None and locked.activate_at > now:
+            locked.activate_at = None
         locked.stage = Stage.PUBLISHED
         locked.published_at = now
         locked.problem = ""
@@ -522,7 +531,7 @@ def apply_due_schedules(*, now: datetime | None = None) -> int:
                 published += 1
         except DomainError as error:
             log.error("config_schedule_stuck", change_set=str(pk), problem=error.detail)
-            ConfigChangeSet.objects.filter(pk=pk).update(
+            ConfigChangeSet.objects.filter(pk=pk, stage=Stage.SCHEDULED).update(
                 problem=error.detail, updated_at=timezone.now()
             )
     return published
@@ -537,11 +546,15 @@ def expire_values(*, now: datetime | None = None) -> int:
     now = now or timezone.now()
     over = SystemConfig.objects.filter(is_active=True, expires_at__lte=now)
     with atomic():
-        # Like every writer: first the turns, then the rows, which others may have ended meanwhile.
-        _take_turns(over.values_list("config_key_id", "enterprise_id"))
-        ended = list(over.select_related("config_key", "enterprise").order_by("pk"))
+        levels = list(over.values_list("config_key_id", "enterprise_id"))
+        _take_turns(levels)
+        ended = [
+            version
+            for version in active_versions(levels).values()
+            if version.expires_at and version.expires_at <= now
+        ]
         for version in ended:
-            before = _still_good(version, now)
+            before = _held_before(version, now)
             _set_status([version.pk], Status.SUPERSEDED)
             _store(
                 key=version.config_key,
@@ -557,12 +570,16 @@ def expire_values(*, now: datetime | None = None) -> int:
         return len(ended)
 
 
-def _still_good(version: SystemConfig, now: datetime) -> SystemConfig | None:
-    """Return the latest that a version replaced, itself or by others, and that is not over."""
-    versions = SystemConfig.objects.of(version.config_key_id, version.enterprise_id)
-    before = versions.filter(version=version.base_version).first()
-    while before is not None and before.expires_at is not None and before.expires_at <= now:
-        before = versions.filter(version=before.base_version).first()
+def _held_before(version: SystemConfig, now: datetime) -> SystemConfig | None:
+    """Return the version that holds again when this one's time is over: the one that it replaced,
+    or, where that one's time is over as well, the one before."""
+    before: SystemConfig | None = version
+    while before and before.expires_at and before.expires_at <= now:
+        before = (
+            SystemConfig.objects.of(version.config_key_id, version.enterprise_id)
+            .filter(version=before.base_version)
+            .first()
+        )
     return before
 
 
@@ -627,7 +644,8 @@ def reveal_secret(*, version: SystemConfig) -> Any:
 
     Raises InvalidInput where it does not open; that it was tried is noted all the same.
     """
-    with connections[current_alias()].cursor() as cursor:
+    # A transaction of its own: it carries who asks and why, and stands whatever follows.
+    with atomic(), connections[current_alias()].cursor() as cursor:
         cursor.execute(
             "select audit_reading('system_configs', %s, %s)",
             [str(version.pk), version.enterprise_id],
@@ -703,8 +721,9 @@ def standing_items(change_set: ConfigChangeSet) -> list[SystemConfig]:
 
 
 def editors(change_set: ConfigChangeSet) -> set[UUID]:
-    """Return everybody who took part: the author, and whoever edited a value."""
-    people = set(change_set.items.values_list("created_by", flat=True)) | {change_set.author_id}
+    """Return everybody who took part: the author, and whoever added, replaced or took out a
+    value."""
+    people = {change_set.author_id, *change_set.edited_by}
     return {person for person in people if person}
 
 
@@ -759,6 +778,7 @@ def _add(change_set: ConfigChangeSet, proposals: Sequence[Proposal], actor: User
             errors += error.errors
     if errors:
         raise InvalidInput(errors)
+    _take_turns([proposal.level for proposal, _, _ in checked])
     SystemConfig.objects.bulk_create(
         (
             _version(
@@ -771,9 +791,7 @@ def _add(change_set: ConfigChangeSet, proposals: Sequence[Proposal], actor: User
                 change_set=change_set,
                 created_by=actor,
             )
-            # Each takes its key's turn: all writers do so in one order, or they would wait for
-            # each other.
-            for proposal, key, stored in sorted(checked, key=lambda each: _turn(each[0].level))
+            for proposal, key, stored in checked
         ),
         batch_size=1000,
     )
@@ -822,21 +840,13 @@ def _require_approval(change_set: ConfigChangeSet) -> None:
         )
 
 
-def _turn(level: tuple[str, UUID | None]) -> tuple[str, bool, UUID | None]:
-    """Return what levels are sorted by: the platform's comes after the tenants'."""
-    key, tenant_id = level
-    return key, tenant_id is None, tenant_id
-
-
-def _take_turns(levels: Iterable[tuple[str, UUID | None]]) -> None:
-    """Wait until nobody else writes these levels, and hold them until the transaction ends."""
-    wanted = sorted(levels, key=_turn)
+def _take_turns(levels: Sequence[tuple[str, UUID | None]]) -> None:
+    """Hold the turns of these keys and tenants, taken in an order that all writers keep."""
     with connections[current_alias()].cursor() as cursor:
         cursor.execute(
-            "select lock_config(key, tenant) from"
-            " unnest(%s::text[], %s::uuid[]) with ordinality as level (key, tenant, position)"
-            " order by position",
-            [[key for key, _ in wanted], [tenant for _, tenant in wanted]],
+            "select lock_config(key, tenant) from unnest(%s::text[], %s::uuid[]) as level"
+            " (key, tenant) order by key, tenant",
+            [[key for key, _ in levels], [tenant for _, tenant in levels]],
         )
 
 
@@ -934,5 +944,5 @@ def _set_audience(
     ConfigReleaseTenant.objects.filter(change_set=change_set).delete()
     ConfigReleaseTenant.objects.bulk_create(
         ConfigReleaseTenant(change_set=change_set, enterprise=enterprise)
-        for enterprise in enterprises
+        for enterprise in dict.fromkeys(enterprises)
     )

@@ -89,7 +89,10 @@ begin
         )::text
     )
     from changed c
-    where c.status in ('staged', 'active') or tg_op = 'DELETE';
+    where c.status in ('staged', 'active')
+        -- a staged release that is taken back
+        or (c.status = 'rejected' and c.release_percentage is not null)
+        or tg_op = 'DELETE';
     return null;
 end
 $$;
