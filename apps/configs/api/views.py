@@ -106,10 +106,11 @@ class ConfigListView(APIView):
             detail = "Give the beginning of a key: lower-case letters, digits, dots, underscores."
             raise InvalidInput.of("prefix", detail)
         tenant = principal_of(request).tenant
-        # Read first, so that the content is at least as new.
+        configs.directory.get()
+        # Read before the content that is told, which is at least as new.
         version = configs.directory.version
         response = _told(request, listing(configs.directory.get(), tenant.id, prefix or ""))
-        response.headers[AS_OF] = str(max(version, 0))
+        response.headers[AS_OF] = str(version)
         return response
 
 
