@@ -122,10 +122,10 @@ def test_keys__list__shows_values_and_filters(admin_client: Client, enterprise: 
     publish(plain, 9, enterprise)
     publish(secret, HUSH)
 
-    page = admin_client.get(KEYS).content.decode()
+    page = admin_client.get(f"{KEYS}?q={plain.pk}").content.decode()
     by_tenant = admin_client.get(f"{KEYS}?tenant={enterprise.slug}").content.decode()
-    secrets = admin_client.get(f"{KEYS}?is_secret__exact=1").content.decode()
-    at_default = admin_client.get(f"{KEYS}?status=default").content.decode()
+    secrets = admin_client.get(f"{KEYS}?is_secret__exact=1&q={secret.pk}").content.decode()
+    at_default = admin_client.get(f"{KEYS}?status=default&q=web.thr").content.decode()
 
     assert "8 minutes" in page
     assert not {word for word in (HUSH, "sealed:") if word in page}
