@@ -37,6 +37,7 @@ SHARED_APPS = [
     "apps.audit",
     "apps.tenants",
     "apps.configs",
+    "apps.flags",
     "apps.flights",
     "apps.trips",
     "unfold.apps.BasicAppConfig",

@@ -1,0 +1,258 @@
+"""Feature flags, the segments and namespaces that they refer to, and their versions."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models.functions import Now
+
+from layoverhq.identifiers import UUID7, uuid7
+
+NAME_PATTERN = r"^[a-z][a-z0-9_.-]*$"
+BASIS_POINTS = 10_000
+
+
+class FlagSegment(models.Model):
+    """A reusable group: members by name, or whoever meets its conditions."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    name = models.CharField(
+        max_length=255,
+        validators=[RegexValidator(NAME_PATTERN, "Use small letters, digits, dots, - and _.")],
+    )
+    description = models.TextField(blank=True, db_default="")
+    members = models.JSONField(
+        default=list, db_default=[], blank=True, help_text="Texts and numbers."
+    )
+    conditions = models.JSONField(
+        null=True, blank=True, help_text="Whoever meets them belongs to it besides."
+    )
+    version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+
+    class Meta:
+        db_table = "flag_segments"
+        verbose_name = "segment"
+        ordering: ClassVar[list[str]] = ["name"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["name"], name="flag_segments_name_key")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FlagNamespace(models.Model):
+    """Buckets that mutually exclusive experiments divide among them; the end is held out."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    name = models.CharField(
+        max_length=255,
+        validators=[RegexValidator(NAME_PATTERN, "Use small letters, digits, dots, - and _.")],
+    )
+    description = models.TextField(blank=True, db_default="")
+    salt = models.CharField(max_length=100, editable=False)
+    holdout = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Hundredths of a per cent that no flag of the namespace gets.",
+        validators=[MaxValueValidator(BASIS_POINTS)],
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "flag_namespaces"
+        verbose_name = "namespace"
+        ordering: ClassVar[list[str]] = ["name"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["name"], name="flag_namespaces_name_key"),
+            models.CheckConstraint(
+                condition=models.Q(holdout__range=(0, BASIS_POINTS)),
+                name="flag_namespaces_holdout_range",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FeatureFlag(models.Model):
+    """A flag as it is obeyed now; FlagVersion has how it came to be."""
+
+    class ValueType(models.TextChoices):
+        BOOLEAN = "boolean", "Switch"
+        STRING = "string", "Text"
+        NUMBER = "number", "Number"
+        JSON = "json", "JSON"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    name = models.CharField(
+        max_length=255,
+        validators=[RegexValidator(NAME_PATTERN, "Use small letters, digits, dots, - and _.")],
+        help_text="What code asks for; never changes.",
+    )
+    description = models.TextField(null=True, blank=True)  # noqa: DJ001 - as the guide has it
+    enabled = models.BooleanField(default=False, db_default=False)
+    rollout_percentage = models.IntegerField(
+        default=0,
+        db_default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(100)],
+        help_text="Of those who meet the conditions, and whom no rule decides on.",
+    )
+    conditions = models.JSONField(default=dict, db_default={}, blank=True)
+    tenant_overrides = models.JSONField(default=dict, db_default={}, blank=True)
+    user_overrides = models.JSONField(default=dict, db_default={}, blank=True)
+    value_type = models.CharField(
+        max_length=20, choices=ValueType.choices, default="boolean", db_default="boolean"
+    )
+    # [{"key": …, "value": …}], in the order that people gave them
+    variants = models.JSONField(
+        default=list,
+        db_default=[{"key": "on", "value": True}, {"key": "off", "value": False}],
+        blank=True,
+    )
+    on_variant = models.CharField(max_length=100, default="on", db_default="on")
+    off_variant = models.CharField(max_length=100, default="off", db_default="off")
+    # {} or {variant: [[low, high), …]} of the flag's own rollout; rules have theirs in `rules`.
+    allocations = models.JSONField(default=dict, db_default={}, blank=True)
+    # [{"id", "description", "conditions", "rollout", "variant" or "allocations"}], in order
+    rules = models.JSONField(default=list, db_default=[], blank=True)
+    # [{"flag": name, "variants": [key, …]}]
+    prerequisites = models.JSONField(default=list, db_default=[], blank=True)
+    bucketing_unit = models.CharField(
+        max_length=100,
+        default="user",
+        db_default="user",
+        help_text="The attribute that stays together: user, enterprise, or any other.",
+    )
+    salt = models.CharField(max_length=100, db_default="", editable=False)
+    namespace = models.ForeignKey(
+        FlagNamespace, null=True, blank=True, on_delete=models.PROTECT, related_name="flags"
+    )
+    namespace_low = models.PositiveIntegerField(null=True, blank=True)
+    namespace_high = models.PositiveIntegerField(null=True, blank=True)
+    is_killed = models.BooleanField(default=False, db_default=False, editable=False)
+    is_protected = models.BooleanField(
+        "protected",
+        default=False,
+        db_default=False,
+        help_text="Every change needs the approval of somebody who did not take part in it.",
+    )
+    is_archived = models.BooleanField("archived", default=False, db_default=False, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    expires_date = models.DateField(
+        null=True, blank=True, help_text="When the flag should be gone from the code."
+    )
+    tags = ArrayField(models.CharField(max_length=50), default=list, db_default=[], blank=True)
+    version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+
+    class Meta:
+        db_table = "feature_flags"
+        ordering: ClassVar[list[str]] = ["name"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["name"],
+                name="feature_flags_name_key",
+                violation_error_message="A flag of this name exists already.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(rollout_percentage__range=(0, 100)),
+                name="feature_flags_rollout_percentage_check",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(value_type__in=["boolean", "string", "number", "json"]),
+                name="feature_flags_type_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(namespace__isnull=True)
+                | models.Q(
+                    namespace_low__gte=0,
+                    namespace_high__lte=BASIS_POINTS,
+                    namespace_low__lt=models.F("namespace_high"),
+                ),
+                name="feature_flags_namespace_range",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+# What a version holds of a flag, and what a change may change.
+DEFINITION: tuple[str, ...] = (
+    "description", "enabled", "rollout_percentage", "conditions", "tenant_overrides",
+    "user_overrides", "value_type", "variants", "on_variant", "off_variant", "allocations",
+    "rules", "prerequisites", "bucketing_unit", "namespace", "namespace_low", "namespace_high",
+    "is_protected", "is_archived", "expires_date", "tags",
+)  # fmt: skip
+
+
+class FlagVersion(models.Model):
+    """A definition of a flag: drafted, approved, in force, replaced; never rewritten."""
+
+    class Status(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        IN_REVIEW = "in_review", "In review"
+        APPROVED = "approved", "Approved"
+        SCHEDULED = "scheduled", "Scheduled"
+        ACTIVE = "active", "Active"
+        SUPERSEDED = "superseded", "Superseded"
+        REJECTED = "rejected", "Rejected"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    flag = models.ForeignKey(FeatureFlag, on_delete=models.PROTECT, related_name="versions")
+    version = models.PositiveIntegerField()
+    base_version = models.PositiveIntegerField(default=0)
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.DRAFT)
+    definition: Any = models.JSONField()
+    reason = models.TextField(blank=True)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    approved_at = models.DateTimeField(null=True)
+    activate_at = models.DateTimeField(null=True)
+    activated_at = models.DateTimeField(null=True)
+    problem = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "feature_flag_versions"
+        ordering: ClassVar[list[str]] = ["flag", "-version"]
+        permissions: ClassVar[list[tuple[str, Any]]] = [
+            ("approve_flagversion", "Can approve changes of protected flags"),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["flag", "version"], name="feature_flag_versions_number_key"
+            ),
+            models.UniqueConstraint(
+                fields=["flag"],
+                condition=models.Q(status="active"),
+                name="feature_flag_versions_one_active",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(
+                    status__in=[
+                        "draft", "in_review", "approved", "scheduled", "active", "superseded",
+                        "rejected",
+                    ]
+                ),
+                name="feature_flag_versions_status_known",
+            ),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.flag_id} version {self.version}"
