@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import structlog
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from rest_framework.exceptions import APIException, MethodNotAllowed, NotFound
 from rest_framework.response import Response
 
@@ -285,7 +285,8 @@ class Hub:
         deadline = self._loop.time() + 2 * END_SECONDS
         while self._count and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.submit(connections.close_all)
+        self._thread.shutdown(wait=False)
 
     def _changed(self, changes: Iterable[Change] | None) -> None:
         """Take what the listener's thread tells, into the loop's."""

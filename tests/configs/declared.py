@@ -41,6 +41,7 @@ def publish(*values: tuple[ConfigKey | str, Any] | tuple[ConfigKey | str, Any, E
         Proposal(key if isinstance(key, str) else key.key, value, *rest)
         for key, value, *rest in values
     ]
+    configs.directory.get()
     version = configs.directory.version
     with operator_scope():
         publish_change_set(
