@@ -64,6 +64,7 @@ class Snapshot(ABC, Generic[Content]):
             listener.start()
             with connect() as connection:
                 self.refresh(connection, at_least=0)
+            listener.untold.set()
         return held[1]
 
     def refresh(self, connection: psycopg.Connection[Any], *, at_least: int) -> None:
@@ -101,6 +102,12 @@ class Snapshot(ABC, Generic[Content]):
 registry: dict[str, Snapshot[Any]] = {}
 
 
+def load_all() -> None:
+    """Load whatever this process has not loaded yet, and follow it."""
+    for snapshot in registry.values():
+        snapshot.get()
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a version changed: a name, and the tenant whose it is (None: everybody's)."""
@@ -123,17 +130,16 @@ class FollowingSnapshot(Snapshot[Content]):
 
     @abstractmethod
     def advance(
-        self, connection: psycopg.Connection[Any], content: Content, changed: frozenset[str]
+        self, connection: psycopg.Connection[Any], content: Content, changes: Sequence[Change]
     ) -> Content:
-        """Return new content with the named subjects read anew; `content` stays as it is."""
+        """Return new content with what the changes name read anew; `content` stays as it is."""
 
     def read(self, connection: psycopg.Connection[Any], forgotten: int) -> Content:
         if self._held is None or self.version < forgotten:
             content, changes = self.load(connection), None
         else:
             changes = changes_since(connection, self.name, self.version)
-            changed = frozenset(change.subject for change in changes)
-            content = self.advance(connection, self._held[1], changed)
+            content = self.advance(connection, self._held[1], changes)
         self._changes = changes
         return content
 
@@ -193,6 +199,8 @@ class Listener:
         self._starting = threading.Lock()
         self._stopping = threading.Event()
         self.connected = threading.Event()
+        # Something is held that the last report did not tell.
+        self.untold = threading.Event()
 
     def start(self) -> None:
         """Start the thread unless it runs."""
@@ -247,6 +255,8 @@ class Listener:
                     reconcile_at = _next_look(whole=False)
             if time.monotonic() >= reconcile_at:
                 reconcile_at = _next_look(self.reconcile(connection))
+                self.untold.set()
+            if self.untold.is_set():
                 self._report(connection)
         processes.report_end(connection)
 
@@ -272,6 +282,7 @@ class Listener:
         return whole
 
     def _report(self, connection: psycopg.Connection[Any]) -> None:
+        self.untold.clear()
         holds = {name: held.facts() for name, held in registry.items() if held.version >= 0}
         processes.report(connection, holds)
 

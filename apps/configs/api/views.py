@@ -42,6 +42,7 @@ from layoverhq.tenancy import tenant_scope
 KEY = re.compile(KEY_PATTERN)
 LONGEST_KEY = 255
 PREFIX = re.compile(r"[a-z0-9_.]{1,255}")
+LONGEST_PREFIX = 300
 VERSION = re.compile(r"[0-9]{1,10}")
 MAXIMUM_VERSION = 2**31 - 1
 
@@ -272,7 +273,9 @@ def _acting(principal: Principal) -> Iterator[None]:
 
 def _query(request: Request, known: Collection[str] = ()) -> dict[str, str]:
     errors: list[FieldError] = []
-    values = parse_query(request.META.get("QUERY_STRING", ""), known, errors)
+    values = parse_query(
+        request.META.get("QUERY_STRING", ""), known, errors, longest=LONGEST_PREFIX
+    )
     if errors:
         raise InvalidInput(errors)
     return values
