@@ -50,6 +50,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 PATH = "/api/v1/events"
 RETRY_MS = 2000
+LONGEST_ID = 300
 # Texts are shared by all streams; a queue holds references.
 QUEUE_LENGTH = 4096
 # Whoever missed more than this reads everything anew in less time than being told of it.
@@ -453,7 +454,9 @@ class EventsApp:
         principal = authenticated(_header(scope, b"authorization"))
         require_scope(principal, Scope.CONFIGS_READ)
         errors: list[FieldError] = []
-        query = parse_query(scope["query_string"].decode("latin-1"), {"last_event_id"}, errors)
+        query = parse_query(
+            scope["query_string"].decode("latin-1"), {"last_event_id"}, errors, longest=LONGEST_ID
+        )
         if errors:
             raise InvalidInput(errors)
         # A client that reconnects sends the header, beside the address that it began with.
