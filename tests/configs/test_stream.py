@@ -853,11 +853,11 @@ def test_events__cut_anywhere_and_resumed__are_each_told_once(rows, cut):
     assert [(e.after, e.key) for e in told + left] == [(e.after, e.key) for e in whole]
 
 
-def serve_here(token: str, send: Any, during: Any) -> None:
+def serve_here(token: str, send: Any, during: Any, *, capacity: int = 10) -> None:
     """Serve one client in this process, until its stream ends; `during` runs beside it."""
 
     async def main() -> None:
-        hub = Hub(capacity=10)
+        hub = Hub(capacity)
         hub.start()
         scope = {
             "type": "http",
@@ -940,3 +940,37 @@ def test_watchers__several_threads_refresh__are_told_each_version_once_in_order(
     finally:
         directory.watchers.remove(watch)
     assert told == list(range(before + 1, after + 1))
+
+
+def answered_here(token: str, **options: Any) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Return status, headers and body of what a client is answered in this process."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    serve_here(token, send, lambda: until(lambda: len(sent) == 2), **options)
+    start, body = sent
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+    assert headers["content-type"] == PROBLEM_CONTENT_TYPE
+    return start["status"], headers, json.loads(body["body"])
+
+
+def test_process__with_as_many_streams_as_can_be__answers_503(enterprise, token):
+    factories.await_key(token)
+    status, headers, body = answered_here(token, capacity=0)
+    assert (status, body["status"], body["code"]) == (503, 503, "unavailable")
+    assert int(headers["retry-after"]) > 0
+
+
+def test_fault__of_ours__is_500_that_does_not_show_it(enterprise, token, monkeypatch, caplog):
+    factories.await_key(token)
+
+    def fail(*_: Any) -> None:
+        raise KeyError("inside information")
+
+    monkeypatch.setattr(Hub, "join", fail)
+    status, _, body = answered_here(token)
+    assert (status, body["code"]) == (500, "server_error")
+    assert "inside" not in str(body)
+    assert "stream_failed" in caplog.text
