@@ -86,6 +86,12 @@ def verify_worker(**kwargs: Any) -> None:
     _verify()
 
 
+@signals.worker_process_init.connect
+def begin_worker(**kwargs: Any) -> None:
+    """Be a worker in each of its processes, however they were started."""
+    processes.be("worker")
+
+
 @signals.beat_init.connect
 def verify_beat(**kwargs: Any) -> None:
     """Refuse to schedule where the database would not hold tenants apart."""

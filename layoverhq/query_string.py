@@ -8,11 +8,15 @@ from urllib.parse import parse_qsl
 from layoverhq.errors import FieldError
 
 MAXIMUM_FIELDS = 100
-LONGEST_VALUE = 300
+LONGEST_VALUE = 200
 
 
 def parse_query(
-    query_string: str, known: Collection[str], errors: list[FieldError]
+    query_string: str,
+    known: Collection[str],
+    errors: list[FieldError],
+    *,
+    longest: int = LONGEST_VALUE,
 ) -> dict[str, str]:
     """Return each known parameter's one value; note all that is wrong with the form of it.
 
@@ -52,8 +56,8 @@ def parse_query(
             continue
         if "\0" in value:
             refuse(name, "nul", "The value contains a NUL byte.")
-        elif len(value) > LONGEST_VALUE:
-            refuse(name, "too_long", f"At most {LONGEST_VALUE} characters.")
+        elif len(value) > longest:
+            refuse(name, "too_long", f"At most {longest} characters.")
         else:
             values[name] = value
     return {name: value for name, value in values.items() if name not in refused}

@@ -130,17 +130,16 @@ class FollowingSnapshot(Snapshot[Content]):
 
     @abstractmethod
     def advance(
-        self, connection: psycopg.Connection[Any], content: Content, changed: frozenset[str]
+        self, connection: psycopg.Connection[Any], content: Content, changes: Sequence[Change]
     ) -> Content:
-        """Return new content with the named subjects read anew; `content` stays as it is."""
+        """Return new content with what the changes name read anew; `content` stays as it is."""
 
     def read(self, connection: psycopg.Connection[Any], forgotten: int) -> Content:
         if self._held is None or self.version < forgotten:
             content, changes = self.load(connection), None
         else:
             changes = changes_since(connection, self.name, self.version)
-            changed = frozenset(change.subject for change in changes)
-            content = self.advance(connection, self._held[1], changed)
+            content = self.advance(connection, self._held[1], changes)
         self._changes = changes
         return content
 

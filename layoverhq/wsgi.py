@@ -14,8 +14,8 @@ try:
     from layoverhq import processes, snapshot
     from layoverhq.startup import verify
 
-    verify()
     processes.be("web")
+    verify()
     # What holds until a restart is what held at the start, and not at some first request.
     snapshot.load_all()
 except EnvironmentProblem as problem:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 from uuid import UUID
@@ -16,11 +16,14 @@ import structlog
 from apps.configs.values import Declaration, fault_of, open_secret
 from layoverhq.bucketing import in_rollout
 from layoverhq.sealing import CannotOpen
-from layoverhq.snapshot import FollowingSnapshot
+from layoverhq.snapshot import Change, FollowingSnapshot
 
 log = structlog.get_logger(__name__)
 
 ABSENT: Any = object()
+
+# Bounds what a load holds at once besides its outcome, here and in PostgreSQL.
+KEYS_AT_ONCE = 100
 
 
 class HasId(Protocol):
@@ -56,7 +59,10 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """All that stands for one key; values are as stored, ABSENT where there is none."""
+    """All that stands for one key; values are as stored, ABSENT where there is none.
+
+    What was resolved of them stays with them: a change leaves other keys' entries as they are.
+    """
 
     declaration: Declaration
     platform: Any
@@ -66,6 +72,10 @@ class Entry:
     description: str = ""
     category: str = ""
     overridable: bool = False
+    # Resolved, checked and frozen when first read, by `UUID.int` of the tenant, None for the
+    # platform: hashing and comparing UUIDs themselves runs in Python.
+    known: dict[int | None, Any] = field(default_factory=dict, init=False, compare=False)
+    faults: dict[UUID | None, str] = field(default_factory=dict, init=False, compare=False)
 
     def layers(self, tenant_id: UUID | None) -> Iterator[Any]:
         """Yield the standing values, the one that holds first."""
@@ -77,6 +87,41 @@ class Entry:
         if self.platform is not ABSENT:
             yield self.platform
 
+    def resolve(self, tenant_id: UUID | None) -> Any:
+        """Return the value that holds, and remember it."""
+        declared = self.declaration
+        stored = next(self.layers(tenant_id), ABSENT)
+        if stored is ABSENT:
+            value = declared.default
+        elif declared.is_secret:
+            value = self._opened(stored, tenant_id)
+        elif fault := fault_of(declared, stored):
+            self._note(tenant_id, fault.detail)
+            value = declared.default
+        else:
+            value = stored
+        usable = declared.typed(value)
+        if not isinstance(usable, Unreadable):
+            usable = frozen(usable)
+        return self.known.setdefault(None if tenant_id is None else tenant_id.int, usable)
+
+    def _opened(self, stored: Any, tenant_id: UUID | None) -> Any:
+        owner = tenant_id if tenant_id is not None and tenant_id in self.overrides else None
+        try:
+            return open_secret(self.declaration, stored, owner)
+        except CannotOpen as error:
+            self._note(tenant_id, f"the secret does not open: {error}")
+            return Unreadable(str(error))
+
+    def _note(self, tenant_id: UUID | None, why: str) -> None:
+        self.faults[tenant_id] = why
+        log.error(
+            "config_value_unusable",
+            key=self.declaration.key,
+            tenant_id=str(tenant_id or ""),
+            fault=why,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
@@ -86,13 +131,10 @@ class Unreadable:
 
 
 class Content:
-    """Everything at one version. Values are resolved, checked and frozen when first read."""
+    """Everything at one version."""
 
     def __init__(self, entries: dict[str, Entry]) -> None:
         self.entries = entries
-        self.platform: dict[str, Any] = {}
-        self.tenants: dict[UUID, dict[str, Any]] = {}
-        self.faults: dict[tuple[str, UUID | None], str] = {}
         # What others make of it, by their own type; it goes when this goes.
         self.derived: dict[type, Any] = {}
 
@@ -104,65 +146,15 @@ class Content:
                 standing.pop(key, None)
             else:
                 standing[key] = entry
-        copy = Content(standing)
-        # What was resolved of other keys holds on. A reader of the old content may be adding to
-        # it just now, hence the copies: of each dict whole, which is atomic.
-        copy.platform = _without(dict(self.platform), entries)
-        copy.tenants = {
-            tenant: _without(dict(values), entries) for tenant, values in list(self.tenants.items())
-        }
-        copy.faults = {
-            (key, tenant): why
-            for (key, tenant), why in list(self.faults.items())
-            if key not in entries
-        }
-        return copy
+        return Content(standing)
 
-    def of(self, tenant_id: UUID | None) -> dict[str, Any]:
-        """Return what is resolved for a tenant so far, to read and to fill."""
-        if tenant_id is None:
-            return self.platform
-        return self.tenants.get(tenant_id) or self.tenants.setdefault(tenant_id, {})
-
-    def resolve(self, key: str, tenant_id: UUID | None) -> Any:
-        """Return the key's value and remember it. Raises UndeclaredKey."""
+    def value(self, key: str, tenant_id: UUID | None) -> Any:
+        """Return the key's value, resolved if it was not read before. Raises UndeclaredKey."""
         entry = self.entries.get(key)
         if entry is None:
             raise UndeclaredKey(key)
-        declared = entry.declaration
-        stored = next(entry.layers(tenant_id), ABSENT)
-        if stored is ABSENT:
-            value = declared.default
-        elif declared.is_secret:
-            value = self._opened(key, declared, stored, tenant_id, entry)
-        elif fault := fault_of(declared, stored):
-            self._note(key, tenant_id, fault.detail)
-            value = declared.default
-        else:
-            value = stored
-        usable = declared.typed(value)
-        self.of(tenant_id)[key] = usable if isinstance(usable, Unreadable) else frozen(usable)
-        return self.of(tenant_id)[key]
-
-    def _opened(
-        self, key: str, declared: Declaration, stored: Any, tenant_id: UUID | None, entry: Entry
-    ) -> Any:
-        owner = tenant_id if tenant_id is not None and tenant_id in entry.overrides else None
-        try:
-            return open_secret(declared, stored, owner)
-        except CannotOpen as error:
-            self._note(key, tenant_id, f"the secret does not open: {error}")
-            return Unreadable(str(error))
-
-    def _note(self, key: str, tenant_id: UUID | None, why: str) -> None:
-        self.faults[key, tenant_id] = why
-        log.error("config_value_unusable", key=key, tenant_id=str(tenant_id or ""), fault=why)
-
-
-def _without(values: dict[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
-    for key in keys:
-        values.pop(key, None)
-    return values
+        known = entry.known.get(None if tenant_id is None else tenant_id.int, ABSENT)
+        return entry.resolve(tenant_id) if known is ABSENT else known
 
 
 def frozen(value: Any) -> Any:
@@ -185,20 +177,42 @@ class ConfigDirectory(FollowingSnapshot[Content]):
         self._overlay: dict[str, Entry] = {}
 
     def load(self, connection: psycopg.Connection[Any]) -> Content:
-        rows = connection.execute("select * from config_directory()")
-        entries = {row["key"]: self._kept(row) for row in rows}
+        keys = [row["key"] for row in connection.execute("select key from config_keys")]
+        entries: dict[str, Entry] = {}
+        for some in _at_once(keys):
+            rows = connection.execute("select * from config_overrides(%s)", [some])
+            own = {
+                row["key"]: {_tenants[text]: value for text, value in row["overrides"].items()}
+                for row in rows
+            }
+            entries |= self._entries(connection, some, own)
         return Content({**entries, **self._overlay})
 
     def advance(
-        self, connection: psycopg.Connection[Any], content: Content, changed: frozenset[str]
+        self, connection: psycopg.Connection[Any], content: Content, changes: Sequence[Change]
     ) -> Content:
-        rows = connection.execute("select * from config_directory(%s)", [list(changed)])
-        found = {row["key"]: self._kept(row) for row in rows}
-        gone = dict.fromkeys(changed - found.keys())
-        return content.changed({**found, **gone, **self._overlay})
+        tenants: dict[str, set[UUID]] = {}
+        for change in changes:
+            of_key = tenants.setdefault(change.subject, set())
+            if change.tenant_id is not None:
+                of_key.add(change.tenant_id)
+        entries: dict[str, Entry | None] = dict.fromkeys(tenants)
+        for some in _at_once(list(tenants)):
+            own = {key: content.entries[key].overrides for key in some if key in content.entries}
+            own |= _read_again(connection, own, {key: tenants[key] for key in some})
+            entries |= self._entries(connection, some, own)
+        return content.changed({**entries, **self._overlay})
 
-    def _kept(self, row: dict[str, Any]) -> Entry:
-        entry = _entry(row)
+    def _entries(
+        self,
+        connection: psycopg.Connection[Any],
+        keys: list[str],
+        own: Mapping[str, Mapping[UUID, Any]],
+    ) -> dict[str, Entry]:
+        rows = connection.execute("select * from config_directory(%s)", [keys])
+        return {row["key"]: self._kept(row, _entry(row, own.get(row["key"], {}))) for row in rows}
+
+    def _kept(self, row: Mapping[str, Any], entry: Entry) -> Entry:
         if not row["requires_restart"]:
             self._pinned.pop(row["key"], None)
             return entry
@@ -221,16 +235,41 @@ class ConfigDirectory(FollowingSnapshot[Content]):
             self.forget()
 
 
-_tenants: dict[str, UUID] = {}
+class _Tenants(dict[str, UUID]):
+    """One UUID object a tenant: a million overrides share them as keys."""
+
+    def __missing__(self, text: str) -> UUID:
+        return self.setdefault(text, UUID(text))
 
 
-def _tenant_id(text: str) -> UUID:
-    """Return one UUID object a tenant: a million overrides share them as keys."""
-    known = _tenants.get(text)
-    return known or _tenants.setdefault(text, UUID(text))
+_tenants = _Tenants()
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
+def _at_once(keys: list[str]) -> Iterator[list[str]]:
+    for first in range(0, len(keys), KEYS_AT_ONCE):
+        yield keys[first : first + KEYS_AT_ONCE]
+
+
+def _read_again(
+    connection: psycopg.Connection[Any],
+    own: Mapping[str, Mapping[UUID, Any]],
+    tenants: Mapping[str, set[UUID]],
+) -> dict[str, Mapping[UUID, Any]]:
+    """Return the overrides of those keys of which some tenants changed, with these read again."""
+    pairs = [(key, tenant_id) for key in tenants for tenant_id in tenants[key]]
+    anew = {key: dict(own.get(key, {})) for key in tenants if tenants[key]}
+    for key, tenant_id in pairs:
+        anew[key].pop(tenant_id, None)
+    rows = connection.execute(
+        "select * from config_overrides_of(%s::text[], %s::uuid[])",
+        [[key for key, _ in pairs], [tenant_id for _, tenant_id in pairs]],
+    )
+    for row in rows:
+        anew[row["key"]][_tenants[row["tenant"]]] = row["value"]
+    return dict(anew)
+
+
+def _entry(row: Mapping[str, Any], overrides: Mapping[UUID, Any]) -> Entry:
     staged = None
     if row["staged"] is not None:
         staged = Staged(
@@ -251,7 +290,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         ABSENT if row["platform"] is None else row["platform"],
         row["platform_version"] or 0,
         staged,
-        {_tenant_id(text): value for text, value in (row["overrides"] or {}).items()},
+        overrides,
         row["description"],
         sys.intern(row["category"]),
         row["overridable"],
@@ -273,10 +312,9 @@ class Configs:
         """
         content = self.directory.get()
         try:
-            known = content.platform if tenant is None else content.tenants[tenant.id]
-            value = known[key]
+            value = content.entries[key].known[None if tenant is None else tenant.id.int]
         except KeyError:
-            value = content.resolve(key, None if tenant is None else tenant.id)
+            value = content.value(key, None if tenant is None else tenant.id)
         if value.__class__ is Unreadable:
             raise SecretUnreadable(f"{key}: {value.why}")
         return value
@@ -287,8 +325,7 @@ class Configs:
         tenant_id = None if tenant is None else tenant.id
         values = []
         for key in keys:
-            known = content.of(tenant_id)
-            value = known[key] if key in known else content.resolve(key, tenant_id)
+            value = content.value(key, tenant_id)
             if isinstance(value, Unreadable):
                 raise SecretUnreadable(f"{key}: {value.why}")
             values.append(value)
@@ -297,11 +334,15 @@ class Configs:
     def faults(self) -> dict[tuple[str, UUID | None], str]:
         """Return the values that cannot be used, by key and tenant: all the platform's, and those
         of tenants that were met since the last change of their key."""
-        content = self.directory.get()
-        for key in content.entries:
-            if key not in content.platform:
-                content.resolve(key, None)
-        return dict(content.faults)
+        entries = self.directory.get().entries
+        for entry in entries.values():
+            if None not in entry.known:
+                entry.resolve(None)
+        return {
+            (key, tenant_id): why
+            for key, entry in entries.items()
+            for tenant_id, why in list(entry.faults.items())
+        }
 
 
 configs = Configs(ConfigDirectory())

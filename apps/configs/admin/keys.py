@@ -21,7 +21,7 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from apps.audit.history import HistoryTab
-from apps.configs.admin import editor, secrets
+from apps.configs.admin import editor, exchange, secrets
 from apps.configs.admin.declaring import DeclarationForm, DefaultField, PrettyJSONField
 from apps.configs.admin.tabs import DiffTab, ExplainTab, OverridesTab, ReadersTab, VersionsTab
 from apps.configs.differences import MASK, NOTHING, brief, side_by_side
@@ -36,10 +36,10 @@ from apps.configs.operations import (
     withdraw_declaration,
 )
 from apps.configs.queries import processes_with
-from apps.tenants.admin.api_keys import EnterpriseSlugFilter
 from apps.tenants.models import Enterprise
 from layoverhq.admin_site import add_refusal, give_reason, go_to
 from layoverhq.errors import DomainError, FieldError
+from layoverhq.keyset import TextFilter
 from layoverhq.model_admin import OperationAdmin, pill
 from layoverhq.tenancy import OPERATOR
 
@@ -48,7 +48,7 @@ Status = SystemConfig.Status
 FIXED = ("key", "value_type", "category", "is_secret", "requires_restart", "default_value")
 
 
-class OverriddenByFilter(EnterpriseSlugFilter):
+class OverriddenByFilter(TextFilter):
     title = "tenant with an override"
     parameter_name = "tenant"
     placeholder = "slug"
@@ -127,7 +127,7 @@ class ConfigCategoryAdmin(OperationAdmin):
 
 
 @admin.register(ConfigKey)
-class ConfigKeyAdmin(secrets.SecretPages, OperationAdmin):
+class ConfigKeyAdmin(exchange.ExchangePages, secrets.SecretPages, OperationAdmin):
     form = DeclarationForm
     list_display = ("key", "value_now", "shown_category", "override_count", "traits", "pending")
     list_filter = (
@@ -143,7 +143,7 @@ class ConfigKeyAdmin(secrets.SecretPages, OperationAdmin):
     list_select_related = ("category",)
     ordering = ("key",)
     warn_unsaved_form = False
-    actions_list = ("secret_keys",)
+    actions_list = ("import_yaml", "export_yaml", "secret_keys")
     actions_detail = ("change_value", "override_many", "withdraw")
     change_form_datasets = (
         VersionsTab,

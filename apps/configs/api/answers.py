@@ -98,9 +98,8 @@ def _effective(
     declared = entry.declaration
     value = None
     if not declared.is_secret:
-        known = content.of(tenant_id)
-        value = known[key] if key in known else content.resolve(key, tenant_id)
-        if (key, tenant_id) in content.faults:
+        value = content.value(key, tenant_id)
+        if tenant_id in entry.faults:
             source = DEFAULT
     return {
         "key": key,

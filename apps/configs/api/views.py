@@ -42,6 +42,7 @@ from layoverhq.tenancy import tenant_scope
 KEY = re.compile(KEY_PATTERN)
 LONGEST_KEY = 255
 PREFIX = re.compile(r"[a-z0-9_.]{1,255}")
+LONGEST_PREFIX = 300
 VERSION = re.compile(r"[0-9]{1,10}")
 MAXIMUM_VERSION = 2**31 - 1
 
@@ -105,10 +106,11 @@ class ConfigListView(APIView):
             detail = "Give the beginning of a key: lower-case letters, digits, dots, underscores."
             raise InvalidInput.of("prefix", detail)
         tenant = principal_of(request).tenant
-        # Read first, so that the content is at least as new.
+        configs.directory.get()
+        # Read before the content that is told, which is at least as new.
         version = configs.directory.version
         response = _told(request, listing(configs.directory.get(), tenant.id, prefix or ""))
-        response.headers[AS_OF] = str(max(version, 0))
+        response.headers[AS_OF] = str(version)
         return response
 
 
@@ -271,7 +273,9 @@ def _acting(principal: Principal) -> Iterator[None]:
 
 def _query(request: Request, known: Collection[str] = ()) -> dict[str, str]:
     errors: list[FieldError] = []
-    values = parse_query(request.META.get("QUERY_STRING", ""), known, errors)
+    values = parse_query(
+        request.META.get("QUERY_STRING", ""), known, errors, longest=LONGEST_PREFIX
+    )
     if errors:
         raise InvalidInput(errors)
     return values

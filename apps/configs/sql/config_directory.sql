@@ -1,9 +1,9 @@
 -- Configuration as every process holds it in memory, and how processes learn of changes.
 
--- A key a row: its declaration, what the platform and a staged release say, and all tenants'
--- own values in one object. Secrets are sealed. `overridable` is what set_override asks of a key.
--- `changed` names the keys; null means all.
-create function public.config_directory(changed text[] default null) returns table (
+-- A key a row: its declaration, and what the platform and a staged release say. Secrets are
+-- sealed; `overridable` is what set_override asks of a key. Of a few keys at a time, which bounds
+-- what the reader and the server hold.
+create function public.config_directory(keys text[]) returns table (
     key text,
     value_type text,
     schema jsonb,
@@ -19,44 +19,75 @@ create function public.config_directory(changed text[] default null) returns tab
     staged jsonb,
     staged_percentage integer,
     staged_release uuid,
-    staged_tenants uuid[],
-    overrides json
+    staged_tenants uuid[]
 )
 language sql stable
 security definer
 set search_path = public, pg_temp
 begin atomic
-    with active as (
-        select
-            c.key,
-            jsonb_agg(c.value) filter (where c.tenant_id is null) -> 0 as platform,
-            max(c.version) filter (where c.tenant_id is null) as platform_version,
-            json_object_agg(c.tenant_id, c.value) filter (where c.tenant_id is not null)
-                as overrides
-        from public.system_configs c
-        where c.is_active and not c.unset and (changed is null or c.key = any (changed))
-        group by c.key
-    )
     select
         k.key, k.value_type, k.schema, k.default_value, k.requires_restart, k.is_secret,
         k.tenant_visible, k.description, k.category, k.tenant_overridable and not g.is_protected,
-        a.platform, a.platform_version,
+        p.value, p.version,
         s.value, s.release_percentage, s.change_set_id,
         array(
             select t.enterprise_id
             from public.config_release_tenants t
             where t.change_set_id = s.change_set_id
-        ),
-        a.overrides
+        )
     from public.config_keys k
     join public.config_categories g on g.name = k.category
-    left join active a on a.key = k.key
+    left join public.system_configs p
+        on p.key = k.key
+        and coalesce(p.tenant_id, '00000000-0000-0000-0000-000000000000'::uuid)
+            = '00000000-0000-0000-0000-000000000000'
+        and p.is_active
+        and not p.unset
     left join public.system_configs s on s.key = k.key and s.status = 'staged'
-    where changed is null or k.key = any (changed);
+    where k.key = any (keys);
 end;
 
-revoke execute on function public.config_directory(text[]) from public;
-grant execute on function public.config_directory(text[]) to layoverhq_app;
+-- All tenants' own values of each of these keys that has any, in one object.
+create function public.config_overrides(keys text[]) returns table (key text, overrides json)
+language sql stable
+security definer
+set search_path = public, pg_temp
+begin atomic
+    select k.key, o.overrides
+    from unnest(keys) as k (key)
+    cross join lateral (
+        select json_object_agg(c.tenant_id, c.value) as overrides
+        from public.system_configs c
+        where c.key = k.key and c.tenant_id is not null and c.is_active and not c.unset
+    ) as o
+    where o.overrides is not null;
+end;
+
+-- The same of keys and tenants pair by pair, for those that a change names.
+create function public.config_overrides_of(keys text[], tenants uuid[])
+returns table (key text, tenant text, value jsonb)
+language sql stable
+security definer
+set search_path = public, pg_temp
+begin atomic
+    select c.key, c.tenant_id::text, c.value
+    from unnest(keys, tenants) as named (key, tenant_id)
+    join public.system_configs c
+        on c.key = named.key
+        and coalesce(c.tenant_id, '00000000-0000-0000-0000-000000000000'::uuid) = named.tenant_id
+    where c.tenant_id is not null and c.is_active and not c.unset;
+end;
+
+revoke execute on function
+    public.config_directory(text[]),
+    public.config_overrides(text[]),
+    public.config_overrides_of(text[], uuid[])
+from public;
+grant execute on function
+    public.config_directory(text[]),
+    public.config_overrides(text[]),
+    public.config_overrides_of(text[], uuid[])
+to layoverhq_app;
 
 -- Tells what changed, without the values: in the snapshot's log of changes, which every process
 -- follows, and on the channel `config_change` for whoever else listens. Once a statement, in its

@@ -37,6 +37,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--url", default="http://127.0.0.1:8000")
+        parser.add_argument("--stream-url", default="http://127.0.0.1:8100")
         parser.add_argument(
             "--release", action="store_true", help="bring the database to this release first"
         )
@@ -56,11 +57,13 @@ class Command(BaseCommand):
             if not EnterpriseFlight.objects.filter(enterprise=enterprise).exists():
                 load_negotiated_demo_offers(enterprise=enterprise)
         url = options["url"]
+        events_url = f"{options['stream_url']}/api/v1/events"
         day = timezone.now().date() + timedelta(days=3)
         write_private_json(
             path,
             {
                 "url": url,
+                "events_url": events_url,
                 "admin_url": f"{url}/admin/",
                 "admin_email": email,
                 "admin_password": password,
@@ -70,6 +73,7 @@ class Command(BaseCommand):
                     f" -d origin=SFO -d destination=JFK -d departure_date={day}"
                     " -d layover=8h..20h -d limit=3"
                 ),
+                "curl_events": f"curl -N {events_url} -H 'Authorization: Bearer {token}'",
             },
         )
 
