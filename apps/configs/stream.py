@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import structlog
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from rest_framework.exceptions import APIException, MethodNotAllowed, NotFound
 from rest_framework.response import Response
 
@@ -50,6 +50,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 PATH = "/api/v1/events"
 RETRY_MS = 2000
+LONGEST_ID = 300
 # Texts are shared by all streams; a queue holds references.
 QUEUE_LENGTH = 4096
 # Whoever missed more than this reads everything anew in less time than being told of it.
@@ -285,7 +286,8 @@ class Hub:
         deadline = self._loop.time() + 2 * END_SECONDS
         while self._count and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.submit(connections.close_all)
+        self._thread.shutdown(wait=False)
 
     def _changed(self, changes: Iterable[Change] | None) -> None:
         """Take what the listener's thread tells, into the loop's."""
@@ -452,7 +454,9 @@ class EventsApp:
         principal = authenticated(_header(scope, b"authorization"))
         require_scope(principal, Scope.CONFIGS_READ)
         errors: list[FieldError] = []
-        query = parse_query(scope["query_string"].decode("latin-1"), {"last_event_id"}, errors)
+        query = parse_query(
+            scope["query_string"].decode("latin-1"), {"last_event_id"}, errors, longest=LONGEST_ID
+        )
         if errors:
             raise InvalidInput(errors)
         # A client that reconnects sends the header, beside the address that it began with.
