@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Group
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
@@ -16,6 +17,7 @@ from django.utils import timezone
 
 from apps.audit.models import AuditEvent
 from apps.configs import operations
+from apps.configs.documents import DocumentValue, read_document, write_document
 from apps.configs.models import ConfigChangeSet, ConfigKey, SystemConfig
 from apps.configs.operations import Proposal
 from apps.configs.values import Declaration, sealed
@@ -122,10 +124,10 @@ def test_keys__list__shows_values_and_filters(admin_client: Client, enterprise: 
     publish(plain, 9, enterprise)
     publish(secret, HUSH)
 
-    page = admin_client.get(KEYS).content.decode()
+    page = admin_client.get(f"{KEYS}?q={plain.pk}").content.decode()
     by_tenant = admin_client.get(f"{KEYS}?tenant={enterprise.slug}").content.decode()
-    secrets = admin_client.get(f"{KEYS}?is_secret__exact=1").content.decode()
-    at_default = admin_client.get(f"{KEYS}?status=default").content.decode()
+    secrets = admin_client.get(f"{KEYS}?is_secret__exact=1&q={secret.pk}").content.decode()
+    at_default = admin_client.get(f"{KEYS}?status=default&q=web.thr").content.decode()
 
     assert "8 minutes" in page
     assert not {word for word in (HUSH, "sealed:") if word in page}
@@ -939,3 +941,150 @@ def test_home__names_what_waits_and_what_cannot_be_used(admin_client: Client) ->
     with roles.connect_as_superuser() as superuser:
         superuser.execute("update system_configs set value = '6' where id = %s", [version.pk])
     assert "In review" in page()
+
+
+# Import and export
+
+
+IMPORT, EXPORT = f"{KEYS}import/", f"{KEYS}export/"
+
+
+def document(values: list[tuple[str, str | None, Any]]) -> str:
+    return write_document([DocumentValue(key, slug, value) for key, slug, value in values])
+
+
+def test_export__prefix__hands_out_what_an_import_reads(
+    admin_client: Client, enterprise: Enterprise
+) -> None:
+    key, secret = declare(), declare_secret()
+    publish(key, 6)
+    publish(key, 7, enterprise)
+    publish(secret, HUSH)
+
+    response = admin_client.post(EXPORT, {"prefix": key.pk, "whose": "all"})
+    secrets = admin_client.post(EXPORT, {"prefix": secret.pk, "whose": "all"})
+    sealed = admin_client.post(EXPORT, {"prefix": secret.pk, "whose": "all", "sealed": "on"})
+
+    assert "attachment" in response["Content-Disposition"]
+    found = read_document(response.content)
+    assert {(value.key, value.tenant, value.value) for value in found} == {
+        (key.pk, None, 6),
+        (key.pk, enterprise.slug, 7),
+    }
+    assert secret.pk not in secrets.content.decode()
+    assert secret.pk in sealed.content.decode()
+    assert HUSH not in sealed.content.decode()
+
+
+def test_export__viewer__gets_no_secrets() -> None:
+    secret = declare_secret()
+    publish(secret, HUSH)
+    client, _ = member("viewers")
+
+    response = client.post(EXPORT, {"prefix": secret.pk, "whose": "all", "sealed": "on"})
+
+    assert secret.pk not in response.content.decode()
+
+
+def test_import__dry_run_then_publish__changes_just_that(admin_client: Client) -> None:
+    key, other = declare(), declare()
+    publish(key, 6)
+    publish(other, 8)
+    text = document([(key.pk, None, 7), (other.pk, None, 8)])
+
+    dry = admin_client.post(IMPORT, {"text": text})
+    page = dry.content.decode()
+    assert "1 value would change, 1 is so already" in page
+    assert versions(key) == [(1, 6, "active")]
+    digest = dry.context["plan"].digest
+    response = admin_client.post(
+        IMPORT,
+        {"text": text, "title": "Import", "reason": "for the test", "digest": digest, "publish": 1},
+    )
+
+    assert "Published “Import”." in next_page(admin_client, response)
+    assert versions(key) == [(1, 6, "superseded"), (2, 7, "active")]
+    assert versions(other) == [(1, 8, "active")]
+
+
+def test_import__changed_since_the_dry_run__is_refused_and_shown_anew(
+    admin_client: Client,
+) -> None:
+    key = declare()
+    text = document([(key.pk, None, 7)])
+    digest = admin_client.post(IMPORT, {"text": text}).context["plan"].digest
+    publish(key, 9)
+
+    response = admin_client.post(
+        IMPORT,
+        {"text": text, "title": "Import", "reason": "for the test", "digest": digest, "publish": 1},
+    )
+
+    assert "changed since the dry run" in response.content.decode()
+    assert versions(key) == [(1, 9, "active")]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "Paste a document"),
+        ("{", "Line 2"),
+        ("a: &x [1]\nb: *x\n", ""),
+        (b"\xff\xfe\x00", ""),
+        ("just: this\n", ""),
+        ("x" * 1_200_000, ""),
+    ],
+)
+def test_import__no_document__is_refused_with_its_line(
+    admin_client: Client, text: Any, told: str
+) -> None:
+    file = SimpleUploadedFile("x.yaml", text if isinstance(text, bytes) else text.encode())
+    response = admin_client.post(IMPORT, {"file": file} if text else {"text": ""})
+
+    assert response.status_code == 200
+    assert response.context["form"].errors
+    assert told in str(response.context["form"].errors)
+
+
+def test_import__faulty_values__names_all_and_imports_none(admin_client: Client) -> None:
+    good, bad = declare(), declare(schema={"maximum": 10})
+    text = document(
+        [
+            (good.pk, None, 7),
+            (bad.pk, None, 11),
+            ("test.never_declared", None, 1),
+            (good.pk, "nobody-at-all", 1),
+        ]
+    )
+
+    dry = admin_client.post(IMPORT, {"text": text})
+    page = dry.content.decode()
+    admin_client.post(
+        IMPORT,
+        {
+            "text": text, "title": "Import", "reason": "for the test", "publish": 1,
+            "digest": dry.context["plan"].digest,
+        },
+    )  # fmt: skip
+
+    for word in ("At most 10", "Is not declared", "nobody-at-all"):
+        assert word in page
+    assert 'name="publish"' not in page
+    assert versions(good) == []
+
+
+def test_import__protected__is_drafted_only(admin_client: Client) -> None:
+    key = declare(category_id="security")
+    text = document([(key.pk, None, 7)])
+
+    dry = admin_client.post(IMPORT, {"text": text})
+    admin_client.post(
+        IMPORT,
+        {
+            "text": text, "title": "Import", "reason": "for the test", "publish": 1,
+            "digest": dry.context["plan"].digest,
+        },
+    )  # fmt: skip
+
+    assert 'name="publish"' not in dry.content.decode()
+    assert versions(key) == [(1, 7, "draft")]
