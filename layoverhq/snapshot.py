@@ -189,6 +189,7 @@ class Listener:
         self._starting = threading.Lock()
         self._stopping = threading.Event()
         self.connected = threading.Event()
+        self._reported: frozenset[str] = frozenset()
 
     def start(self) -> None:
         """Start the thread unless it runs."""
@@ -244,6 +245,9 @@ class Listener:
             if time.monotonic() >= reconcile_at:
                 reconcile_at = _next_look(self.reconcile(connection))
                 self._report(connection)
+            elif self._reported != _held_names():
+                # What was first read since: nobody should wait half a minute to be told of it.
+                self._report(connection)
         processes.report_end(connection)
 
     def _obey(self, connection: psycopg.Connection[Any], payload: str) -> bool:
@@ -268,8 +272,8 @@ class Listener:
         return whole
 
     def _report(self, connection: psycopg.Connection[Any]) -> None:
-        holds = {name: held.facts() for name, held in registry.items() if held.version >= 0}
-        processes.report(connection, holds)
+        self._reported = _held_names()
+        processes.report(connection, {name: registry[name].facts() for name in self._reported})
 
     def _reload(
         self, connection: psycopg.Connection[Any], snapshot: Snapshot[Any] | None, version: int
@@ -285,6 +289,10 @@ class Listener:
             log.error("snapshot_load_failed", snapshot=snapshot.name, error=str(error).strip())
             return False
         return True
+
+
+def _held_names() -> frozenset[str]:
+    return frozenset(name for name, held in list(registry.items()) if held.version >= 0)
 
 
 def _next_look(whole: bool) -> float:
