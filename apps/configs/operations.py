@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 from django.db import connections
-from django.db.models import JSONField, Value
+from django.db.models import F, Func, JSONField, TextField, Value
 from django.utils import timezone
 
 from apps.configs.models import (
@@ -584,7 +584,9 @@ def reseal_batch(*, after: UUID | None = None) -> tuple[UUID | None, int, list[s
     secrets = SystemConfig.objects.filter(is_secret=True, unset=False).order_by("pk")
     if after:
         secrets = secrets.filter(pk__gt=after)
-    secrets = secrets.exclude(value__startswith=f"{MARK}:{name}:")
+    # Not of the JSON, which begins with a quote.
+    text = Func(F("value"), template="(%(expressions)s #>> '{}')", output_field=TextField())
+    secrets = secrets.alias(text=text).exclude(text__startswith=f"{MARK}:{name}:")
     unreadable = []
     done = 0
     with atomic():
