@@ -16,7 +16,7 @@ import structlog
 from apps.configs.values import Declaration, fault_of, open_secret
 from layoverhq.bucketing import in_rollout
 from layoverhq.sealing import CannotOpen
-from layoverhq.snapshot import Change, FollowingSnapshot
+from layoverhq.snapshot import Change, FollowingSnapshot, answers
 
 log = structlog.get_logger(__name__)
 
@@ -179,38 +179,45 @@ class ConfigDirectory(FollowingSnapshot[Content]):
     def load(self, connection: psycopg.Connection[Any]) -> Content:
         keys = [row["key"] for row in connection.execute("select key from config_keys")]
         entries: dict[str, Entry] = {}
-        for some in _at_once(keys):
-            rows = connection.execute("select * from config_overrides(%s)", [some])
-            own = {
+        for first in range(0, len(keys), KEYS_AT_ONCE):
+            rows, own = answers(
+                connection,
+                [
+                    "select * from config_directory(%(keys)s)",
+                    "select * from config_overrides(%(keys)s)",
+                ],
+                {"keys": keys[first : first + KEYS_AT_ONCE]},
+            )
+            overrides = {
                 row["key"]: {_tenants[text]: value for text, value in row["overrides"].items()}
-                for row in rows
+                for row in own
             }
-            entries |= self._entries(connection, some, own)
+            entries |= self._entries(rows, overrides)
         return Content({**entries, **self._overlay})
 
+    changed = (
+        "select * from config_directory(array("
+        "select subject from snapshot_changes_since(%(snapshot)s, %(held)s)))",
+        "select * from config_overrides_since(%(held)s)",
+    )
+
     def advance(
-        self, connection: psycopg.Connection[Any], content: Content, changes: Sequence[Change]
+        self, content: Content, changes: Sequence[Change], news: Sequence[list[Any]]
     ) -> Content:
-        tenants: dict[str, set[UUID]] = {}
-        for change in changes:
-            of_key = tenants.setdefault(change.subject, set())
-            if change.tenant_id is not None:
-                of_key.add(change.tenant_id)
-        entries: dict[str, Entry | None] = dict.fromkeys(tenants)
-        for some in _at_once(list(tenants)):
-            own = {key: content.entries[key].overrides for key in some if key in content.entries}
-            own |= _read_again(connection, own, {key: tenants[key] for key in some})
-            entries |= self._entries(connection, some, own)
-        return content.changed({**entries, **self._overlay})
+        rows, own = news
+        subjects = dict.fromkeys(change.subject for change in changes)
+        overrides = {
+            key: content.entries[key].overrides for key in subjects if key in content.entries
+        }
+        overrides |= _with_changed(overrides, changes, own)
+        return content.changed({**subjects, **self._entries(rows, overrides), **self._overlay})
 
     def _entries(
-        self,
-        connection: psycopg.Connection[Any],
-        keys: list[str],
-        own: Mapping[str, Mapping[UUID, Any]],
+        self, rows: list[Any], overrides: Mapping[str, Mapping[UUID, Any]]
     ) -> dict[str, Entry]:
-        rows = connection.execute("select * from config_directory(%s)", [keys])
-        return {row["key"]: self._kept(row, _entry(row, own.get(row["key"], {}))) for row in rows}
+        return {
+            row["key"]: self._kept(row, _entry(row, overrides.get(row["key"], {}))) for row in rows
+        }
 
     def _kept(self, row: Mapping[str, Any], entry: Entry) -> Entry:
         if not row["requires_restart"]:
@@ -245,28 +252,19 @@ class _Tenants(dict[str, UUID]):
 _tenants = _Tenants()
 
 
-def _at_once(keys: list[str]) -> Iterator[list[str]]:
-    for first in range(0, len(keys), KEYS_AT_ONCE):
-        yield keys[first : first + KEYS_AT_ONCE]
-
-
-def _read_again(
-    connection: psycopg.Connection[Any],
-    own: Mapping[str, Mapping[UUID, Any]],
-    tenants: Mapping[str, set[UUID]],
+def _with_changed(
+    overrides: Mapping[str, Mapping[UUID, Any]], changes: Sequence[Change], rows: list[Any]
 ) -> dict[str, Mapping[UUID, Any]]:
-    """Return the overrides of those keys of which some tenants changed, with these read again."""
-    pairs = [(key, tenant_id) for key in tenants for tenant_id in tenants[key]]
-    anew = {key: dict(own.get(key, {})) for key in tenants if tenants[key]}
-    for key, tenant_id in pairs:
-        anew[key].pop(tenant_id, None)
-    rows = connection.execute(
-        "select * from config_overrides_of(%s::text[], %s::uuid[])",
-        [[key for key, _ in pairs], [tenant_id for _, tenant_id in pairs]],
-    )
+    """Return the overrides of those keys of which some tenant's changed, the changed from rows."""
+    anew: dict[str, dict[UUID, Any]] = {}
+    for change in changes:
+        if change.tenant_id is not None:
+            if change.subject not in anew:
+                anew[change.subject] = dict(overrides.get(change.subject, {}))
+            anew[change.subject].pop(change.tenant_id, None)
     for row in rows:
         anew[row["key"]][_tenants[row["tenant"]]] = row["value"]
-    return dict(anew)
+    return {**anew}
 
 
 def _entry(row: Mapping[str, Any], overrides: Mapping[UUID, Any]) -> Entry:
