@@ -497,5 +497,5 @@ class Migration(migrations.Migration):
         ),
         InstallSQL("configs", "config_tables", digest="86e83f1fe77d785e"),
         InstallSQL("configs", "get_config", digest="f374b52dc96dfa55"),
-        InstallSQL("configs", "config_directory", digest="4cb6291c922c84cd"),
+        InstallSQL("configs", "config_directory", digest="5038856b01093077"),
     ]
