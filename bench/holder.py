@@ -81,7 +81,7 @@ def measure(connection: psycopg.Connection[Any], rounds: int) -> None:
 def told(
     what: str, connection: psycopg.Connection[Any], change: Callable[[], None], rounds: int
 ) -> None:
-    """Print how long swaps after a change take, and how long a busy reader waits in one."""
+    """Print how long swaps after a change take, and how long one keeps other threads waiting."""
     seconds = []
     for _ in range(rounds):
         change()
@@ -92,14 +92,17 @@ def told(
     with Reader() as reader:
         swap(connection)
     print(
-        f"  swap, {what:<40} {statistics.median(seconds) * 1000:10,.1f} ms;"
-        f" a busy reader waits {reader.longest * 1000:,.1f} ms at most",
+        f"  swap, {what:<37} {statistics.median(seconds) * 1000:8,.1f} ms;"
+        f" other threads wait {reader.longest * 1000:6,.1f} ms of CPU time at most",
         flush=True,
     )
 
 
 class Reader(threading.Thread):
-    """Reads without a pause, and notes the longest time between two answers."""
+    """Reads without a pause, and notes the longest time between two answers.
+
+    In CPU time of the process, so that other processes do not count.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -109,10 +112,10 @@ class Reader(threading.Thread):
     def run(self) -> None:
         from apps.configs.runtime import configs
 
-        last = time.perf_counter()
+        last = time.process_time()
         while not self._ending.is_set():
             configs.get("layover.min_duration")
-            now = time.perf_counter()
+            now = time.process_time()
             self.longest = max(self.longest, now - last)
             last = now
 

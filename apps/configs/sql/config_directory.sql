@@ -65,12 +65,12 @@ end;
 
 -- Of the keys and tenants that changes after a version name, the values that stand.
 create function public.config_overrides_since(held bigint)
-returns table (key text, tenant text, value jsonb)
+returns table (key text, tenant_id uuid, value jsonb)
 language sql stable
 security definer
 set search_path = public, pg_temp
 begin atomic
-    select c.key, c.tenant_id::text, c.value
+    select c.key, c.tenant_id, c.value
     from (
         select distinct n.subject, n.tenant_id
         from public.snapshot_changes n
