@@ -198,11 +198,16 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The changes that are told one by one: those after `forgotten`, up to `version`."""
+    """The changes that are told one by one: those after `forgotten`, up to `version`.
+
+    `visible` are the keys among them that tenants see, as of `version`: the snapshot of this
+    process may not have come as far.
+    """
 
     version: int
     forgotten: int
     changes: list[Change]
+    visible: frozenset[str]
 
 
 def read_log(since: int) -> Log:
@@ -215,7 +220,12 @@ def read_log(since: int) -> Log:
         ).fetchone()
         version, forgotten = (row["version"], row["forgotten"]) if row else (0, 0)
         forgotten = max(forgotten, min(since, version), version - REPLAYED_VERSIONS)
-        return Log(version, forgotten, changes_since(connection, configs.directory.name, forgotten))
+        changes = changes_since(connection, configs.directory.name, forgotten)
+        rows = connection.execute(
+            "select key from config_keys where tenant_visible and key = any(%s)",
+            [list({change.subject for change in changes})],
+        )
+        return Log(version, forgotten, changes, frozenset(row["key"] for row in rows))
 
 
 class Replays:
@@ -365,15 +375,16 @@ class Hub:
             return []
         if held is None:
             return [_reset(stream.position.version)]
-        changes = await self._replays.since(held.whole)
+        found = await self._replays.since(held.whole)
         # An id of the future comes from another database, or from this one before a restore.
-        if held.whole < changes.forgotten or held.version > changes.version:
+        if held.whole < found.forgotten or held.version > found.version:
             return [_reset(stream.position.version)]
         tenants = {None, stream.principal.enterprise_id}
         events = events_of(
-            (change for change in changes.changes if change.tenant_id in tenants), self._visible
+            (change for change in found.changes if change.tenant_id in tenants),
+            found.visible | self._visible,
         )
-        stream.position = Position(max(changes.version, stream.position.version))
+        stream.position = Position(max(found.version, stream.position.version))
         return [event for event in events if not held.covers(event.version, event.key)]
 
     def beat(self, stream: Stream) -> bytes:

@@ -321,16 +321,10 @@ STRICT_JSON = json.JSONDecoder(
 
 def parse_json(text: str, field: str) -> Any:
     """Return JSON that people wrote; raises InvalidInput for what JSON does not know."""
-
-    def whole(digits: str) -> int:
-        if len(digits) > 20:
-            raise InvalidInput.of(field, NUMBER_TOO_LARGE, code="number")
-        return int(digits)
-
     if len(text.encode("utf-8", "surrogatepass")) > 4 * MAXIMUM_BYTES:
         raise InvalidInput.of(field, f"At most {MAXIMUM_BYTES:,} bytes of JSON.", code="too_large")
     try:
-        return json.loads(text, parse_constant=_refuse, parse_int=whole, object_pairs_hook=_unique)
+        return STRICT_JSON.decode(text)
     except RecursionError as error:
         detail = f"At most {MAXIMUM_DEPTH} levels of nesting."
         raise InvalidInput.of(field, detail, code="depth") from error
