@@ -224,7 +224,7 @@ def connect() -> psycopg.Connection[dict[str, Any]]:
                 "dbname": options["NAME"],
                 "user": options["USER"],
                 "password": options["PASSWORD"],
-                "application_name": "layoverhq snapshot",
+                "application_name": f"layoverhq snapshot {os.getpid()}",
             }
         ),
         autocommit=True,

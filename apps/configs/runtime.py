@@ -108,7 +108,10 @@ class Entry:
     category: str = ""
     overridable: bool = False
     # Resolved, checked and frozen when first read, by `UUID.int` as well; None is the platform.
-    known: dict[int | None, Any] = field(default_factory=dict, init=False, compare=False)
+    # Opened secrets are among them, which no traceback or log should show.
+    known: dict[int | None, Any] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
     faults: dict[UUID | None, str] = field(default_factory=dict, init=False, compare=False)
 
     def layers(self, tenant_id: UUID | None) -> Iterator[Any]:

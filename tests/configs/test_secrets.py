@@ -231,9 +231,11 @@ def test_secret__that_opens_to_what_the_schema_forbids__is_unreadable(enterprise
     key = declare("string", is_secret=True)
     set_value(key, "hush")
     await_value(key, "hush")
-    key.schema = {"maxLength": 2}
-    with operator_scope():
-        operations.save_declaration(key=key, base_version=1)
+    # By hand: a declaration that forbids what holds is refused.
+    with roles.connect_as_superuser() as superuser:
+        superuser.execute(
+            """update config_keys set schema = '{"maxLength": 2}' where key = %s""", [key.key]
+        )
     with structlog.testing.capture_logs() as logs:
         catch_up()
         with pytest.raises(SecretUnreadable, match="At most 2 characters") as refusal:
@@ -314,10 +316,11 @@ def test_reseal__in_batches__reaches_every_version_once(
         steps = [later.done - before.done for before, later in pairwise(told)]
         assert max(steps) <= 4
         done = told[-1].done
-        assert operations.seal_counts()["new"] == done >= 6
+        assert operations.seal_counts()["new"] == done - len(told[-1].unreadable) >= 6
         assert sealers(key) == sealers(key, enterprise) == {"new"}
         # What is done is not done again.
-        assert [told.done for told in operations.reseal_secrets()] == [0]
+        *_, again = operations.reseal_secrets()
+        assert again.done == len(again.unreadable) == len(told[-1].unreadable)
         # The values are what they were, in order, for processes that follow too.
         catch_up()
         assert configs.get(key.key) == "hush 2"

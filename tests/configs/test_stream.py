@@ -635,7 +635,7 @@ def test_listener__connection_killed__streams_stay_and_hear_what_came_meanwhile(
         # This process's own as well.
         ended = superuser.execute(
             "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
-            " where application_name = 'layoverhq snapshot' and datname = current_database()"
+            " where application_name ^@ 'layoverhq snapshot' and datname = current_database()"
         ).fetchall()
     assert len(ended) >= 2
     set_own(enterprise, key, 1)
