@@ -104,7 +104,10 @@ class Entry:
     staged: Staged | None
     overrides: ByTenant
     # Resolved, checked and frozen when first read, by `UUID.int` as well; None is the platform.
-    known: dict[int | None, Any] = field(default_factory=dict, init=False, compare=False)
+    # Opened secrets are among them, which no repr may tell.
+    known: dict[int | None, Any] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
     faults: dict[UUID | None, str] = field(default_factory=dict, init=False, compare=False)
 
     def layers(self, tenant_id: UUID | None) -> Iterator[Any]:
@@ -198,6 +201,11 @@ class ConfigDirectory(FollowingSnapshot[Content]):
     """Keys with all their values. What requires a restart stays as this process found it."""
 
     name = "configs"
+    changed = (
+        "select * from config_directory(array("
+        "select subject from snapshot_changes_since(%(snapshot)s, %(held)s)))",
+        "select * from config_overrides_since(%(held)s)",
+    )
 
     def reset(self) -> None:
         super().reset()
@@ -224,12 +232,6 @@ class ConfigDirectory(FollowingSnapshot[Content]):
             }
             entries |= self._entries(rows, overrides)
         return Content({**entries, **self._overlay})
-
-    changed = (
-        "select * from config_directory(array("
-        "select subject from snapshot_changes_since(%(snapshot)s, %(held)s)))",
-        "select * from config_overrides_since(%(held)s)",
-    )
 
     def advance(
         self, content: Content, changes: Sequence[Change], news: Sequence[list[Any]]
