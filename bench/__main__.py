@@ -63,9 +63,12 @@ def chosen(word: str) -> list[str]:
 
 
 def machine() -> str:
-    """Return what the figures were measured on."""
+    """Return what the figures are measured on, and how much it has to do besides."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
+    return (
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()};"
+        f" load average {os.getloadavg()[0]:.1f}"
+    )
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ class Snapshot(ABC, Generic[Content]):
         """Note that something newer is held than the version `before`; the lock is held."""
 
     def asks(self) -> Sequence[str]:
-        """Return the statements that tell what is new; they may name `snapshot` and `held`."""
+        """Return the statements that tell what is new; %(snapshot)s and %(held)s are bound."""
         return ()
 
     def read(
@@ -156,14 +156,12 @@ Watcher = Callable[[Sequence[Change] | None], None]
 class FollowingSnapshot(Snapshot[Content]):
     """One that reads only what changed, where its tables log their changes."""
 
+    changed: ClassVar[Sequence[str]]
+    """The statements that read what changed after the version %(held)s."""
+
     def __init__(self) -> None:
         super().__init__()
         self.watchers: list[Watcher] = []
-
-    @property
-    @abstractmethod
-    def changed(self) -> Sequence[str]:
-        """The statements that read what changed after the version `held`."""
 
     @abstractmethod
     def advance(

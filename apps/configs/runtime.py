@@ -108,7 +108,7 @@ class Entry:
     category: str = ""
     overridable: bool = False
     # Resolved, checked and frozen when first read, by `UUID.int` as well; None is the platform.
-    # Opened secrets are among them, which no traceback or log should show.
+    # Opened secrets are among them, which no repr may tell.
     known: dict[int | None, Any] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
@@ -207,6 +207,11 @@ class ConfigDirectory(FollowingSnapshot[Content]):
     """Keys with all their values. What requires a restart stays as this process found it."""
 
     name = "configs"
+    changed = (
+        "select * from config_directory(array("
+        "select subject from snapshot_changes_since(%(snapshot)s, %(held)s)))",
+        "select * from config_overrides_since(%(held)s)",
+    )
 
     def reset(self) -> None:
         super().reset()
@@ -233,12 +238,6 @@ class ConfigDirectory(FollowingSnapshot[Content]):
             }
             entries |= self._entries(rows, overrides)
         return Content({**entries, **self._overlay})
-
-    changed = (
-        "select * from config_directory(array("
-        "select subject from snapshot_changes_since(%(snapshot)s, %(held)s)))",
-        "select * from config_overrides_since(%(held)s)",
-    )
 
     def advance(
         self, content: Content, changes: Sequence[Change], news: Sequence[list[Any]]

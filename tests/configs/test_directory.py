@@ -157,6 +157,14 @@ def test_advance__other_keys__keep_what_was_resolved(directory, enterprise):
     assert before.value(changed, enterprise.pk) == 1
 
 
+def test_entry__secret_that_was_read__is_not_in_its_repr(directory):
+    key = declare(value_type="string", is_secret=True).key
+    publish(Proposal(key, "hush-hush"))
+    content = refreshed(directory)
+    assert content.value(key, None) == "hush-hush"
+    assert "hush" not in repr(content.entries[key])
+
+
 def test_refresh__after_a_change__asks_the_server_once_before_the_swap(directory, enterprise):
     key = declare().key
     publish(Proposal(key, 1, enterprise))
