@@ -1,4 +1,4 @@
-"""Print the benchmarks."""
+"""Searching and loading offers: against bare psycopg, bare COPY and the ORM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import http.client
 import json
 import multiprocessing
 import os
-import platform
 import socket
 import statistics
 import subprocess
@@ -31,43 +30,12 @@ PAGE = 20
 Route = tuple[str, str, Any]
 
 
-def main() -> None:
-    """Run what was asked for, or everything."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--offers", type=int, default=5_000_000, help="for the search")
-    parser.add_argument("--small", type=int, default=1_000_000, help="for the comparison of sizes")
-    parser.add_argument("--large", type=int, default=10_000_000, help="likewise")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--questions", type=int, default=300)
-    options = parser.parse_args()
-
-    print(f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {machine()}")
-    endpoints = stage.start()
-    try:
-        import django
-
-        django.setup()
-        print("\nFilling")
-        stage.fill(endpoints, stage.LARGE, options.offers)
-        asked = stage.routes(endpoints, stage.LARGE, options.questions)
-        search(endpoints, asked, options.rounds)
-        row_level_security(endpoints, asked, options.rounds)
-        loading(endpoints, options.rounds)
-        print("\nFilling")
-        stage.fill(endpoints, stage.SMALL, options.small)
-        stage.fill(endpoints, stage.LARGE, options.large)
-        sizes(endpoints, options.questions, options.rounds)
-    finally:
-        from layoverhq.snapshot import listener
-
-        listener.stop()
-        stage.stop()
-
-
-def machine() -> str:
-    """Return what the figures were measured on."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
+def add_options(group: argparse._ArgumentGroup) -> None:
+    """Declare how large the inventories are, and how much is asked of them."""
+    group.add_argument("--offers", type=int, default=5_000_000, help="for the search")
+    group.add_argument("--small", type=int, default=1_000_000, help="for the comparison of sizes")
+    group.add_argument("--large", type=int, default=10_000_000, help="likewise")
+    group.add_argument("--questions", type=int, default=300)
 
 
 def bare(endpoints: Endpoints, database: str, tenant: Any) -> Callable[[Route], Any]:
@@ -201,6 +169,12 @@ def server(workers: int) -> Iterator[int]:
         process.wait()
 
 
+def filled(endpoints: Endpoints, options: argparse.Namespace) -> list[Route]:
+    """Fill the large database for the search and return what is asked."""
+    stage.fill(endpoints, stage.LARGE, options.offers)
+    return stage.routes(endpoints, stage.LARGE, options.questions)
+
+
 def customer() -> tuple[Any, str]:
     """Return a fresh enterprise's reference and a key of its."""
     from apps.tenants.models import Scope
@@ -213,8 +187,9 @@ def customer() -> tuple[Any, str]:
     return enterprise.ref, issued.token
 
 
-def search(endpoints: Endpoints, asked: list[Route], rounds: int) -> None:
+def search(endpoints: Endpoints, options: argparse.Namespace) -> None:
     """The API against its own SQL, and against the endpoint written the usual way."""
+    asked = filled(endpoints, options)
     tenant, token = customer()
     with server(workers=1) as port:
         client = Client(port, token)
@@ -232,7 +207,7 @@ def search(endpoints: Endpoints, asked: list[Route], rounds: int) -> None:
                 ),
             },
             asked,
-            rounds=rounds,
+            rounds=options.rounds,
         )
     print(f"\nSearch, one client ({len(answer['results'])} offers a page, same answers: {same})")
     for name, times in samples.items():
@@ -246,7 +221,7 @@ def search(endpoints: Endpoints, asked: list[Route], rounds: int) -> None:
             "API": [f"/api/v1/flights/search?{query(route)}" for route in asked],
             "ORM and ModelSerializer": [f"/bench/usual?{usual_query(route)}" for route in asked],
         }
-        for number in range(rounds + 1):
+        for number in range(options.rounds + 1):
             for name in rates:
                 rate = throughput(port, token, paths[name])
                 if number:
@@ -282,14 +257,15 @@ def _hammer(port: int, token: str, paths: list[str]) -> int:
         return sum(threads.map(run, range(4)))
 
 
-def row_level_security(endpoints: Endpoints, asked: list[Route], rounds: int) -> None:
+def row_level_security(endpoints: Endpoints, options: argparse.Namespace) -> None:
     """The same search with the policies in force and switched off."""
+    asked = filled(endpoints, options)
     tenant, _ = customer()
     tables = ("flights", "enterprise_flights", "flight_layovers", "enterprises")
     samples: dict[str, list[float]] = {"enable": [], "disable": []}
     with psycopg.connect(endpoints.superuser_dsn(stage.LARGE), autocommit=True) as owner:
         try:
-            for _ in range(rounds):
+            for _ in range(options.rounds):
                 for state, times in samples.items():
                     for table in tables:
                         owner.execute(f"alter table {table} {state} row level security")
@@ -305,8 +281,9 @@ def row_level_security(endpoints: Endpoints, asked: list[Route], rounds: int) ->
     print(f"  on / off p50: {ratio:.2f} (aim: at most 1.1)")
 
 
-def loading(endpoints: Endpoints, rounds: int) -> None:
+def loading(endpoints: Endpoints, options: argparse.Namespace) -> None:
     """The demo's loader against bare COPY of the same rows into the same indexed tables."""
+    filled(endpoints, options)
     from apps.flights.demo import copy_lines, demo_offers
     from apps.flights.operations import COPY
 
@@ -320,7 +297,7 @@ def loading(endpoints: Endpoints, rounds: int) -> None:
     ):
         today = server.execute("select current_date").fetchone()
         assert today is not None
-        for number in range(rounds):
+        for number in range(options.rounds):
             day = today[0] + datetime.timedelta(days=20 + number)
             server.execute(
                 "select ensure_month_partitions(p, %s, %s)"
@@ -377,13 +354,18 @@ def _dump(server: psycopg.Connection[Any], table: str, day: datetime.date) -> tu
         return row[0], b"".join(bytes(block) for block in copy)
 
 
-def sizes(endpoints: Endpoints, questions: int, rounds: int) -> None:
+def sizes(endpoints: Endpoints, options: argparse.Namespace) -> None:
     """The same search in a small and in a large inventory."""
+    stage.fill(endpoints, stage.SMALL, options.small)
+    stage.fill(endpoints, stage.LARGE, options.large)
     tenant, _ = customer()
-    asked = {name: stage.routes(endpoints, name, questions) for name in (stage.SMALL, stage.LARGE)}
+    asked = {
+        name: stage.routes(endpoints, name, options.questions)
+        for name in (stage.SMALL, stage.LARGE)
+    }
     runs = {name: bare(endpoints, name, tenant) for name in asked}
     samples: dict[str, list[float]] = {name: [] for name in asked}
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         for name, run in runs.items():
             samples[name] += in_turn({name: run}, asked[name], rounds=1)[name]
     print("\nSize of the inventory, bare psycopg")
@@ -391,7 +373,3 @@ def sizes(endpoints: Endpoints, questions: int, rounds: int) -> None:
         print(f"  {name:<12} p50 / p99 ms: {milliseconds(times)}")
     ratio = statistics.median(samples[stage.LARGE]) / statistics.median(samples[stage.SMALL])
     print(f"  large / small p50: {ratio:.2f} (aim: at most 1.3)")
-
-
-if __name__ == "__main__":
-    main()

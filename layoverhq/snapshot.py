@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
@@ -30,6 +30,10 @@ log = structlog.get_logger(__name__)
 RECONCILE_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 RECONNECT_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+BEGIN = "begin isolation level repeatable read read only"
+VERSION = "select version, forgotten from snapshot_versions where name = %(snapshot)s"
+CHANGES = "select version, subject, tenant_id from snapshot_changes_since(%(snapshot)s, %(held)s)"
 
 Content = TypeVar("Content")
 
@@ -73,20 +77,35 @@ class Snapshot(ABC, Generic[Content]):
             before = self.version
             if before >= at_least and self._held is not None:
                 return
-            with connection.transaction():
-                connection.execute("set transaction isolation level repeatable read read only")
-                row = connection.execute(
-                    "select version, forgotten from snapshot_versions where name = %s", [self.name]
-                ).fetchone()
-                version, forgotten = (row["version"], row["forgotten"]) if row else (0, 0)
-                self._held = (version, self.read(connection, forgotten))
+            try:
+                _, versions, *news = answers(
+                    connection,
+                    [BEGIN, VERSION, *self.asks()],
+                    {"snapshot": self.name, "held": self.version},
+                )
+                version, forgotten = 0, 0
+                if versions:
+                    version, forgotten = versions[0]["version"], versions[0]["forgotten"]
+                self._held = (version, self.read(connection, forgotten, news))
+            finally:
+                if not connection.closed:
+                    connection.rollback()
             self.swapped(before)
 
     def swapped(self, before: int) -> None:
         """Note that something newer is held than the version `before`; the lock is held."""
 
-    def read(self, connection: psycopg.Connection[Any], forgotten: int) -> Content:
-        """Return the content to hold; the changes up to the version `forgotten` are not told."""
+    def asks(self) -> Sequence[str]:
+        """Return the statements that tell what is new; %(snapshot)s and %(held)s are bound."""
+        return ()
+
+    def read(
+        self, connection: psycopg.Connection[Any], forgotten: int, news: Sequence[list[Any]]
+    ) -> Content:
+        """Return the content to hold, from what was asked if that suffices.
+
+        The changes up to the version `forgotten` are not told.
+        """
         return self.load(connection)
 
     def facts(self) -> dict[str, Any]:
@@ -108,6 +127,19 @@ def load_all() -> None:
         snapshot.get()
 
 
+def answers(
+    connection: psycopg.Connection[Any], statements: Sequence[str], parameters: Mapping[str, Any]
+) -> list[list[Any]]:
+    """Run statements in one round trip; return each one's rows.
+
+    Whoever waits for the server lets go of the interpreter, and in a process whose other threads
+    are busy gets it back 5 ms later, for every trip.
+    """
+    with psycopg.ClientCursor(connection, row_factory=dict_row) as cursor:
+        cursor.execute("; ".join(statements), parameters)
+        return [result.fetchall() if result.description else [] for result in cursor.results()]
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a version changed: a name, and the tenant whose it is (None: everybody's)."""
@@ -124,22 +156,33 @@ Watcher = Callable[[Sequence[Change] | None], None]
 class FollowingSnapshot(Snapshot[Content]):
     """One that reads only what changed, where its tables log their changes."""
 
+    changed: ClassVar[Sequence[str]]
+    """The statements that read what changed after the version %(held)s."""
+
     def __init__(self) -> None:
         super().__init__()
         self.watchers: list[Watcher] = []
 
     @abstractmethod
     def advance(
-        self, connection: psycopg.Connection[Any], content: Content, changes: Sequence[Change]
+        self, content: Content, changes: Sequence[Change], news: Sequence[list[Any]]
     ) -> Content:
-        """Return new content with what the changes name read anew; `content` stays as it is."""
+        """Return new content with what the changes name taken from the answers to `changed`.
 
-    def read(self, connection: psycopg.Connection[Any], forgotten: int) -> Content:
+        `content` stays as it is.
+        """
+
+    def asks(self) -> Sequence[str]:
+        return () if self._held is None else (CHANGES, *self.changed)
+
+    def read(
+        self, connection: psycopg.Connection[Any], forgotten: int, news: Sequence[list[Any]]
+    ) -> Content:
         if self._held is None or self.version < forgotten:
             content, changes = self.load(connection), None
         else:
-            changes = changes_since(connection, self.name, self.version)
-            content = self.advance(connection, self._held[1], changes)
+            changes = [Change(**row) for row in news[0]]
+            content = self.advance(self._held[1], changes, news[1:])
         self._changes = changes
         return content
 
@@ -179,7 +222,7 @@ def connect() -> psycopg.Connection[dict[str, Any]]:
                 "dbname": options["NAME"],
                 "user": options["USER"],
                 "password": options["PASSWORD"],
-                "application_name": "layoverhq snapshot",
+                "application_name": f"layoverhq snapshot {os.getpid()}",
             }
         ),
         autocommit=True,

@@ -16,7 +16,7 @@ import structlog
 from apps.configs.values import Declaration, fault_of, open_secret
 from layoverhq.bucketing import in_rollout
 from layoverhq.sealing import CannotOpen
-from layoverhq.snapshot import Change, FollowingSnapshot
+from layoverhq.snapshot import Change, FollowingSnapshot, answers
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +57,41 @@ class Staged:
         )
 
 
+class ByTenant(Mapping[UUID, Any]):
+    """Values by tenant, kept by `UUID.int`.
+
+    UUIDs are hashed and compared in Python, and the garbage collector visits whatever they are
+    keys of: ten million overrides would stop the process for 0.3 s at a time.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: dict[int, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, tenant_id: UUID) -> Any:
+        return self._values[tenant_id.int]
+
+    def __iter__(self) -> Iterator[UUID]:
+        return (UUID(int=number) for number in self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def changed(self, values: Mapping[UUID, Any]) -> ByTenant:
+        """Return a copy with these values, and without those that are ABSENT."""
+        copy = dict(self._values)
+        for tenant_id, value in values.items():
+            if value is ABSENT:
+                copy.pop(tenant_id.int, None)
+            else:
+                copy[tenant_id.int] = value
+        return ByTenant(copy)
+
+
+NO_OVERRIDES = ByTenant({})
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """All that stands for one key; values are as stored, ABSENT where there is none.
@@ -68,13 +103,15 @@ class Entry:
     platform: Any
     platform_version: int
     staged: Staged | None
-    overrides: Mapping[UUID, Any]
+    overrides: ByTenant
     description: str = ""
     category: str = ""
     overridable: bool = False
-    # Resolved, checked and frozen when first read, by `UUID.int` of the tenant, None for the
-    # platform: hashing and comparing UUIDs themselves runs in Python.
-    known: dict[int | None, Any] = field(default_factory=dict, init=False, compare=False)
+    # Resolved, checked and frozen when first read, by `UUID.int` as well; None is the platform.
+    # Opened secrets are among them, which no repr may tell.
+    known: dict[int | None, Any] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
     faults: dict[UUID | None, str] = field(default_factory=dict, init=False, compare=False)
 
     def layers(self, tenant_id: UUID | None) -> Iterator[Any]:
@@ -170,6 +207,11 @@ class ConfigDirectory(FollowingSnapshot[Content]):
     """Keys with all their values. What requires a restart stays as this process found it."""
 
     name = "configs"
+    changed = (
+        "select * from config_directory(array("
+        "select subject from snapshot_changes_since(%(snapshot)s, %(held)s)))",
+        "select * from config_overrides_since(%(held)s)",
+    )
 
     def reset(self) -> None:
         super().reset()
@@ -179,38 +221,48 @@ class ConfigDirectory(FollowingSnapshot[Content]):
     def load(self, connection: psycopg.Connection[Any]) -> Content:
         keys = [row["key"] for row in connection.execute("select key from config_keys")]
         entries: dict[str, Entry] = {}
-        for some in _at_once(keys):
-            rows = connection.execute("select * from config_overrides(%s)", [some])
-            own = {
-                row["key"]: {_tenants[text]: value for text, value in row["overrides"].items()}
-                for row in rows
+        for first in range(0, len(keys), KEYS_AT_ONCE):
+            rows, own = answers(
+                connection,
+                [
+                    "select * from config_directory(%(keys)s)",
+                    "select * from config_overrides(%(keys)s)",
+                ],
+                {"keys": keys[first : first + KEYS_AT_ONCE]},
+            )
+            overrides = {
+                row["key"]: ByTenant(
+                    {_numbers[text]: value for text, value in row["overrides"].items()}
+                )
+                for row in own
             }
-            entries |= self._entries(connection, some, own)
+            entries |= self._entries(rows, overrides)
         return Content({**entries, **self._overlay})
 
     def advance(
-        self, connection: psycopg.Connection[Any], content: Content, changes: Sequence[Change]
+        self, content: Content, changes: Sequence[Change], news: Sequence[list[Any]]
     ) -> Content:
-        tenants: dict[str, set[UUID]] = {}
+        rows, own = news
+        named: dict[str, dict[UUID, Any]] = {}
         for change in changes:
-            of_key = tenants.setdefault(change.subject, set())
+            tenants = named.setdefault(change.subject, {})
             if change.tenant_id is not None:
-                of_key.add(change.tenant_id)
-        entries: dict[str, Entry | None] = dict.fromkeys(tenants)
-        for some in _at_once(list(tenants)):
-            own = {key: content.entries[key].overrides for key in some if key in content.entries}
-            own |= _read_again(connection, own, {key: tenants[key] for key in some})
-            entries |= self._entries(connection, some, own)
+                tenants[change.tenant_id] = ABSENT
+        for row in own:
+            named[row["key"]][row["tenant_id"]] = row["value"]
+        overrides = {}
+        for key, values in named.items():
+            entry = content.entries.get(key)
+            standing = entry.overrides if entry else NO_OVERRIDES
+            overrides[key] = standing.changed(values) if values else standing
+        entries = {**dict.fromkeys(named), **self._entries(rows, overrides)}
         return content.changed({**entries, **self._overlay})
 
-    def _entries(
-        self,
-        connection: psycopg.Connection[Any],
-        keys: list[str],
-        own: Mapping[str, Mapping[UUID, Any]],
-    ) -> dict[str, Entry]:
-        rows = connection.execute("select * from config_directory(%s)", [keys])
-        return {row["key"]: self._kept(row, _entry(row, own.get(row["key"], {}))) for row in rows}
+    def _entries(self, rows: list[Any], overrides: Mapping[str, ByTenant]) -> dict[str, Entry]:
+        return {
+            row["key"]: self._kept(row, _entry(row, overrides.get(row["key"], NO_OVERRIDES)))
+            for row in rows
+        }
 
     def _kept(self, row: Mapping[str, Any], entry: Entry) -> Entry:
         if not row["requires_restart"]:
@@ -235,41 +287,17 @@ class ConfigDirectory(FollowingSnapshot[Content]):
             self.forget()
 
 
-class _Tenants(dict[str, UUID]):
-    """One UUID object a tenant: a million overrides share them as keys."""
+class _Numbers(dict[str, int]):
+    """One number a tenant: millions of overrides share it as their key."""
 
-    def __missing__(self, text: str) -> UUID:
-        return self.setdefault(text, UUID(text))
-
-
-_tenants = _Tenants()
+    def __missing__(self, text: str) -> int:
+        return self.setdefault(text, UUID(text).int)
 
 
-def _at_once(keys: list[str]) -> Iterator[list[str]]:
-    for first in range(0, len(keys), KEYS_AT_ONCE):
-        yield keys[first : first + KEYS_AT_ONCE]
+_numbers = _Numbers()
 
 
-def _read_again(
-    connection: psycopg.Connection[Any],
-    own: Mapping[str, Mapping[UUID, Any]],
-    tenants: Mapping[str, set[UUID]],
-) -> dict[str, Mapping[UUID, Any]]:
-    """Return the overrides of those keys of which some tenants changed, with these read again."""
-    pairs = [(key, tenant_id) for key in tenants for tenant_id in tenants[key]]
-    anew = {key: dict(own.get(key, {})) for key in tenants if tenants[key]}
-    for key, tenant_id in pairs:
-        anew[key].pop(tenant_id, None)
-    rows = connection.execute(
-        "select * from config_overrides_of(%s::text[], %s::uuid[])",
-        [[key for key, _ in pairs], [tenant_id for _, tenant_id in pairs]],
-    )
-    for row in rows:
-        anew[row["key"]][_tenants[row["tenant"]]] = row["value"]
-    return dict(anew)
-
-
-def _entry(row: Mapping[str, Any], overrides: Mapping[UUID, Any]) -> Entry:
+def _entry(row: Mapping[str, Any], overrides: ByTenant) -> Entry:
     staged = None
     if row["staged"] is not None:
         staged = Staged(
@@ -366,7 +394,7 @@ def override_config(values: Mapping[str, Any], *, tenant: HasId | None = None) -
         if tenant is None:
             entries[key] = replace(entry, declaration=declared, platform=value)
         else:
-            overrides = {**entry.overrides, tenant.id: value}
+            overrides = entry.overrides.changed({tenant.id: value})
             entries[key] = replace(entry, declaration=declared, overrides=overrides)
     with configs.directory.overlaid(entries):
         yield

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import structlog
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from rest_framework.exceptions import APIException, MethodNotAllowed, NotFound
 from rest_framework.response import Response
 
@@ -50,6 +50,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 PATH = "/api/v1/events"
 RETRY_MS = 2000
+LONGEST_ID = 300
 # Texts are shared by all streams; a queue holds references.
 QUEUE_LENGTH = 4096
 # Whoever missed more than this reads everything anew in less time than being told of it.
@@ -197,11 +198,16 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The changes that are told one by one: those after `forgotten`, up to `version`."""
+    """The changes that are told one by one: those after `forgotten`, up to `version`.
+
+    `visible` are the keys among them that tenants see, as of `version`: the snapshot of this
+    process may not have come as far.
+    """
 
     version: int
     forgotten: int
     changes: list[Change]
+    visible: frozenset[str]
 
 
 def read_log(since: int) -> Log:
@@ -214,7 +220,12 @@ def read_log(since: int) -> Log:
         ).fetchone()
         version, forgotten = (row["version"], row["forgotten"]) if row else (0, 0)
         forgotten = max(forgotten, min(since, version), version - REPLAYED_VERSIONS)
-        return Log(version, forgotten, changes_since(connection, configs.directory.name, forgotten))
+        changes = changes_since(connection, configs.directory.name, forgotten)
+        rows = connection.execute(
+            "select key from config_keys where tenant_visible and key = any(%s)",
+            [list({change.subject for change in changes})],
+        )
+        return Log(version, forgotten, changes, frozenset(row["key"] for row in rows))
 
 
 class Replays:
@@ -285,7 +296,8 @@ class Hub:
         deadline = self._loop.time() + 2 * END_SECONDS
         while self._count and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.submit(connections.close_all)
+        self._thread.shutdown(wait=False)
 
     def _changed(self, changes: Iterable[Change] | None) -> None:
         """Take what the listener's thread tells, into the loop's."""
@@ -363,15 +375,16 @@ class Hub:
             return []
         if held is None:
             return [_reset(stream.position.version)]
-        changes = await self._replays.since(held.whole)
+        found = await self._replays.since(held.whole)
         # An id of the future comes from another database, or from this one before a restore.
-        if held.whole < changes.forgotten or held.version > changes.version:
+        if held.whole < found.forgotten or held.version > found.version:
             return [_reset(stream.position.version)]
         tenants = {None, stream.principal.enterprise_id}
         events = events_of(
-            (change for change in changes.changes if change.tenant_id in tenants), self._visible
+            (change for change in found.changes if change.tenant_id in tenants),
+            found.visible | self._visible,
         )
-        stream.position = Position(max(changes.version, stream.position.version))
+        stream.position = Position(max(found.version, stream.position.version))
         return [event for event in events if not held.covers(event.version, event.key)]
 
     def beat(self, stream: Stream) -> bytes:
@@ -452,7 +465,9 @@ class EventsApp:
         principal = authenticated(_header(scope, b"authorization"))
         require_scope(principal, Scope.CONFIGS_READ)
         errors: list[FieldError] = []
-        query = parse_query(scope["query_string"].decode("latin-1"), {"last_event_id"}, errors)
+        query = parse_query(
+            scope["query_string"].decode("latin-1"), {"last_event_id"}, errors, longest=LONGEST_ID
+        )
         if errors:
             raise InvalidInput(errors)
         # A client that reconnects sends the header, beside the address that it began with.

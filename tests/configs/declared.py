@@ -1,54 +1,35 @@
-"""Keys of a test's own, as operators declare and set them."""
+"""Keys that tenants see and may override; this process knows of each change when it returns."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from apps.configs.models import ConfigKey, SystemConfig
-from apps.configs.operations import (
-    Proposal,
-    draft_change_set,
-    publish_change_set,
-    save_declaration,
-)
+from apps.configs.operations import Proposal
 from apps.configs.runtime import configs
 from apps.tenants.models import Enterprise
 from layoverhq.tenancy import operator_scope
+from tests.configs import factories
 from tests.kernel.test_snapshot import until
-from tests.tenants.factories import unique
 
 
 def declare(value_type: str = "number", **fields: Any) -> ConfigKey:
-    """Declare a key that tenants see and may override, and wait until this process knows it."""
-    name = fields.pop("key", None) or "tests." + unique("key").replace("-", "_")
-    usual = {
-        "category_id": "business",
-        "description": "A key of the tests.",
-        "tenant_visible": True,
-        "tenant_overridable": True,
-    }
-    with operator_scope():
-        key = save_declaration(
-            key=ConfigKey(key=name, value_type=value_type, **{**usual, **fields})
-        )
+    key = factories.declare(
+        value_type, **{"tenant_visible": True, "tenant_overridable": True, **fields}
+    )
     until(lambda: key.key in configs.directory.get().entries)
     return key
 
 
 def publish(*values: tuple[ConfigKey | str, Any] | tuple[ConfigKey | str, Any, Enterprise]) -> None:
-    """Publish values (key, value, enterprise or none) at once, and wait until they are known."""
-    proposals = [
-        Proposal(key if isinstance(key, str) else key.key, value, *rest)
-        for key, value, *rest in values
-    ]
-    version = configs.directory.version
-    with operator_scope():
-        publish_change_set(
-            change_set=draft_change_set(
-                title="tests", reason="as a test wants it", proposals=proposals, actor=None
-            )
+    """Publish values at once: each a key, its value, and whose it is if it is a tenant's."""
+    factories.publish(
+        *(
+            Proposal(key if isinstance(key, str) else key.key, value, *rest)
+            for key, value, *rest in values
         )
-    until(lambda: configs.directory.version > version)
+    )
+    factories.catch_up()
 
 
 def own_versions(key: ConfigKey, enterprise: Enterprise) -> list[SystemConfig]:

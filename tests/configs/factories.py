@@ -116,6 +116,15 @@ def await_value(key: ConfigKey, value: Any, tenant: Enterprise | None = None) ->
     until(known)
 
 
+def await_undeclared(key: ConfigKey) -> None:
+    """Wait until this process knows the key no longer."""
+
+    def unknown() -> bool:
+        return key.key not in configs.directory.get().entries
+
+    until(unknown)
+
+
 def stored_version() -> int:
     """Return the version of configuration that is committed."""
     with operator_scope(), connections[current_alias()].cursor() as cursor:

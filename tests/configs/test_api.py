@@ -14,6 +14,7 @@ from apps.configs.api.answers import KEPT_BYTES, Listings, listing
 from apps.configs.api.parsers import parse_members
 from apps.configs.models import ConfigCategory, SystemConfig
 from apps.configs.runtime import configs, override_config
+from apps.tenants.directory import api_keys
 from apps.tenants.models import Enterprise, Scope
 from layoverhq.errors import PROBLEM_CONTENT_TYPE, InvalidInput
 from layoverhq.tenancy import operator_scope
@@ -137,6 +138,20 @@ def test_list__asked_again__asks_no_database(api, django_assert_num_queries):
         with django_assert_num_queries(0, connection=connections[alias]):
             assert api.get(LIST).status_code == 200
             assert api.get(LIST, {"prefix": "layover."}).status_code == 200
+
+
+def test_list__database_away__is_told_from_memory_and_the_rest_is_503(api, monkeypatch):
+    assert api.get(LIST).status_code == 200
+    connection = connections["default"]
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+    # That the key is used cannot be noted, and no request fails for it.
+    monkeypatch.setattr(api_keys, "_touched", {})
+    assert item(api, "layover.min_duration")["source"] == "platform"
+    for path in (url("layover.min_duration"), url("layover.min_duration", "/explain")):
+        problem(api.get(path), 503, "unavailable")
+    problem(put(api, "layover.min_duration", 5), 503, "unavailable")
+    connection.close()
 
 
 def test_list__prefix__takes_those_that_begin_so(api):

@@ -11,7 +11,7 @@ from apps.configs.models import ConfigChangeSet, ConfigKey, SystemConfig
 from apps.configs.operations import Proposal
 from apps.tenants.models import Enterprise
 from layoverhq.errors import Conflict, InvalidInput
-from tests.configs.test_turns import declare, draft, publish
+from tests.configs.factories import declare, draft, publish
 
 pytestmark = pytest.mark.usefixtures("operator")
 

@@ -27,7 +27,7 @@ from apps.configs.operations import UNSET, Proposal, StaleVersion
 from apps.tenants.models import Enterprise
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.tenancy import operator_scope, tenant_scope
-from tests.configs.test_turns import declare, publish
+from tests.configs.factories import declare, key_name, publish
 from tests.tenants import factories
 
 HEAD = "format: layoverhq-config\nversion: 1\n"
@@ -360,14 +360,14 @@ def active(key: ConfigKey, enterprise: Enterprise | None = None) -> Any:
     return UNSET if version is None or version.unset else version.value
 
 
-def test_import__export_of_the_same__changes_nothing(
-    key: ConfigKey, secret: ConfigKey, enterprise: Enterprise
-) -> None:
+def test_import__export_of_the_same__changes_nothing(enterprise: Enterprise) -> None:
+    prefix = key_name("same")
+    key = declare(key=f"{prefix}.a")
+    secret = declare(value_type="string", is_secret=True, key=f"{prefix}.b")
     publish(Proposal(key.key, 1), Proposal(secret.key, "hush"), Proposal(key.key, 2, enterprise))
     publish(Proposal(secret.key, "hush hush", enterprise))
     with operator_scope():
-        ours = export_document(prefix="tests.turn", enterprises=[enterprise], sealed=True)
-        document = [each for each in read_document(ours) if each.key in (key.key, secret.key)]
+        document = read_document(export_document(prefix=prefix, sealed=True))
         plan = plan_import(document)
         assert shown(plan) == [
             ("same", 1, 1),

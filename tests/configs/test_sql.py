@@ -273,6 +273,23 @@ def test_rollout__raised__takes_nobody_off(unit, percentage):
         assert in_rollout("salt", unit, percentage + 1)
 
 
+def test_rollout__tenants_at_the_very_edge__are_outside_in_sql_and_python(app_bare):
+    # One bucket in a hundred is an edge; by chance, few tests would meet it.
+    release = uuid4()
+    edges = {}
+    while len(edges) < 20:
+        tenant = uuid4()
+        if (bucket := rollout_bucket(str(release), str(tenant))) % 100 == 0:
+            edges[tenant] = bucket // 100
+    for tenant, percentage in edges.items():
+        for asked in (percentage, percentage + 1):
+            row = app_bare.execute(
+                "select in_config_release(%s, %s, %s)", [release, asked, tenant]
+            ).fetchone()
+            assert row == (asked > percentage,)
+            assert in_rollout(str(release), str(tenant), asked) == (asked > percentage)
+
+
 # --- writing as the guide writes
 
 

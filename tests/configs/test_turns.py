@@ -12,11 +12,11 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from apps.configs import operations
-from apps.configs.models import ConfigChangeSet, ConfigKey, SystemConfig
+from apps.configs.models import ConfigKey, SystemConfig
 from apps.configs.operations import Proposal, expire_values
 from apps.tenants.models import Enterprise
 from layoverhq.tenancy import OPERATOR, operator_scope
+from tests.configs.factories import declare, draft, publish
 from tests.isolation import roles
 from tests.kernel.test_snapshot import until
 from tests.tenants import factories
@@ -24,29 +24,9 @@ from tests.tenants import factories
 NOW = timezone.now()
 
 
-def declare(**fields: Any) -> ConfigKey:
-    fields = {"value_type": "number", "category_id": "business", "description": "x", **fields}
-    name = "tests." + factories.unique("turn").replace("-", "_")
-    with operator_scope():
-        return operations.save_declaration(key=ConfigKey(key=name, **fields))
-
-
 @pytest.fixture
 def key() -> ConfigKey:
     return declare()
-
-
-def draft(*proposals: Proposal) -> ConfigChangeSet:
-    with operator_scope():
-        return operations.draft_change_set(
-            title="turns", reason="test", proposals=proposals, actor=None
-        )
-
-
-def publish(*proposals: Proposal, expires_at: datetime | None = None) -> None:
-    change_set = draft(*proposals)
-    with operator_scope():
-        operations.publish_change_set(change_set=change_set, expires_at=expires_at)
 
 
 def history(key: ConfigKey) -> list[tuple[Any, ...]]:

@@ -295,6 +295,8 @@ def test_parse_json__refused__never_repeats_the_text(text, broken):
         ('"\x01"', "json"),
         ("[" * 100_000, "depth"),
         ('{"a":' * 100_000, "depth"),
+        ("1" * 5_000, "number"),
+        ("[-" + "9" * 30 + "]", "number"),
         (" " * 2_000_000, "too_large"),
     ],
 )
@@ -302,13 +304,6 @@ def test_parse_json__that_is_none__refused_at_the_field(text, code):
     with pytest.raises(InvalidInput) as refusal:
         parse_json(text, "value")
     assert [(error.field, error.code) for error in refusal.value.errors] == [("value", code)]
-
-
-@pytest.mark.parametrize("text", ["1" * 5_000, "-" + "9" * 30, "1e400"])
-def test_parse_json__number_past_all_bounds__is_read_and_then_no_value(text):
-    fault = fault_of(declaration("number"), parse_json(text, "value"))
-    assert fault is not None
-    assert fault.code == "number"
 
 
 @pytest.mark.parametrize(

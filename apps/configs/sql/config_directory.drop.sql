@@ -9,6 +9,6 @@ drop trigger config_change_notify_delete on public.system_configs;
 drop trigger config_change_notify_update on public.system_configs;
 drop trigger config_change_notify_insert on public.system_configs;
 drop function public.notify_config_change();
-drop function public.config_overrides_of(text[], uuid[]);
+drop function public.config_overrides_since(bigint);
 drop function public.config_overrides(text[]);
 drop function public.config_directory(text[]);

@@ -63,30 +63,34 @@ begin atomic
     where o.overrides is not null;
 end;
 
--- The same of keys and tenants pair by pair, for those that a change names.
-create function public.config_overrides_of(keys text[], tenants uuid[])
-returns table (key text, tenant text, value jsonb)
+-- Of the keys and tenants that changes after a version name, the values that stand.
+create function public.config_overrides_since(held bigint)
+returns table (key text, tenant_id uuid, value jsonb)
 language sql stable
 security definer
 set search_path = public, pg_temp
 begin atomic
-    select c.key, c.tenant_id::text, c.value
-    from unnest(keys, tenants) as named (key, tenant_id)
+    select c.key, c.tenant_id, c.value
+    from (
+        select distinct n.subject, n.tenant_id
+        from public.snapshot_changes n
+        where n.snapshot = 'configs' and n.version > held and n.tenant_id is not null
+    ) as named
     join public.system_configs c
-        on c.key = named.key
+        on c.key = named.subject
         and coalesce(c.tenant_id, '00000000-0000-0000-0000-000000000000'::uuid) = named.tenant_id
-    where c.tenant_id is not null and c.is_active and not c.unset;
+    where c.is_active and not c.unset;
 end;
 
 revoke execute on function
     public.config_directory(text[]),
     public.config_overrides(text[]),
-    public.config_overrides_of(text[], uuid[])
+    public.config_overrides_since(bigint)
 from public;
 grant execute on function
     public.config_directory(text[]),
     public.config_overrides(text[]),
-    public.config_overrides_of(text[], uuid[])
+    public.config_overrides_since(bigint)
 to layoverhq_app;
 
 -- Tells what changed, without the values: in the snapshot's log of changes, which every process

@@ -51,7 +51,7 @@ class Command(BaseCommand):
         email = environment.read("ADMIN_EMAIL") or "admin@layoverhq.localhost"
         with operator_scope(reason="demo seed"):
             password = self._operator(email, known.get("admin_password"))
-            enterprise, token = self._enterprise(known.get("api_key"))
+            enterprise, token = self.demo_key(known.get("api_key"))
             roll_demo_horizon(progress=sys.stderr)
             # Rolling the horizon gives new days' offers to whoever has some.
             if not EnterpriseFlight.objects.filter(enterprise=enterprise).exists():
@@ -89,7 +89,8 @@ class Command(BaseCommand):
             set_password(user=user, password=password)
         return password
 
-    def _enterprise(self, token: str | None) -> tuple[Enterprise, str]:
+    def demo_key(self, token: str | None) -> tuple[Enterprise, str]:
+        """Return the demo enterprise and the token of a key of its that may do everything."""
         enterprise = Enterprise.objects.living().filter(slug=SLUG).first()
         if enterprise is None:
             enterprise = onboard_enterprise(

@@ -72,6 +72,7 @@ async def serve(host: str, port: int, *, capacity: int) -> None:
     log.info("stream_serving", host=host, port=port, capacity=capacity)
     work = {serving, watching, stopping}
     ended, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+    watching.cancel()
     await asyncio.gather(hub.close(), asyncio.to_thread(listener.stop))
     server.stop()  # type: ignore[no-untyped-call]
     await asyncio.wait({serving}, timeout=STOP_SECONDS)

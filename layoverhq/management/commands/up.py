@@ -111,7 +111,7 @@ class Platform:
         self.asked_to_stop = True
 
     def _begin(self) -> None:
-        port = self._first_port()
+        port = self.first_port()
         urls = {name: f"http://127.0.0.1:{self._port(port, name)}" for name in LISTENING}
         self.variables = {"STREAM_URL": os.environ.get("STREAM_URL") or urls["stream"]}
         if self.embedded:
@@ -132,7 +132,7 @@ class Platform:
     def _port(self, first: int, name: str) -> int:
         return first + PORT_STEP * self.processes.index(name)
 
-    def _first_port(self) -> int:
+    def first_port(self) -> int:
         """Return a port from which on honcho's are free for all who listen."""
         wanted = environment.integer("PORT", DEFAULT_PORT, 1, 65535)
         host = environment.read("HOST") or "127.0.0.1"
