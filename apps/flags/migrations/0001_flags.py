@@ -438,4 +438,7 @@ class Migration(migrations.Migration):
             ),
         ),
         InstallSQL("flags", "flag_tables", digest="eb53fee78e1d3b5a"),
+        InstallSQL("flags", "flag_conditions", digest="b20f3654d8c79730"),
+        InstallSQL("flags", "evaluate_flag", digest="4236f5970b5f9dc6"),
+        InstallSQL("flags", "flag_directory", digest="3df265369e971772"),
     ]

@@ -1,0 +1,12 @@
+drop trigger flag_segments_truncate on public.flag_segments;
+drop trigger feature_flags_truncate on public.feature_flags;
+drop trigger flags_snapshot on public.flag_namespaces;
+drop trigger flag_segments_notify_delete on public.flag_segments;
+drop trigger flag_segments_notify_update on public.flag_segments;
+drop trigger flag_segments_notify_insert on public.flag_segments;
+drop trigger feature_flags_notify_delete on public.feature_flags;
+drop trigger feature_flags_notify_update on public.feature_flags;
+drop trigger feature_flags_notify_insert on public.feature_flags;
+drop function public.notify_flag_change();
+drop function public.flag_segment_directory();
+drop function public.flag_directory(text[]);
