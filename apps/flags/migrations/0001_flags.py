@@ -438,4 +438,5 @@ class Migration(migrations.Migration):
             ),
         ),
         InstallSQL("flags", "flag_tables", digest="eb53fee78e1d3b5a"),
+        InstallSQL("flags", "flag_conditions", digest="b20f3654d8c79730"),
     ]
