@@ -482,6 +482,7 @@ def test_changes__forgotten_before_they_were_seen__bring_the_whole(monkeypatch, 
         with advances(monkeypatch) as read:
             listener.start()
             await_value(other, 3)
+            until(lambda: told)
     finally:
         configs.directory.watchers.remove(told.append)
     assert read == [frozenset()]
@@ -549,6 +550,20 @@ def test_restart__key_that_needs_it__stays_as_the_process_found_it():
 def holders(key: ConfigKey, pid: int) -> list[queries.RunningProcess]:
     with operator_scope():
         return [holder for holder in queries.processes_with(key.key) if holder.pid == pid]
+
+
+def test_processes_with__process_that_died_without_a_word__is_gone_after_a_while():
+    key = declare(requires_restart=True)
+    with roles.connect_as_superuser() as superuser:
+        for number, seconds in enumerate((80, 100)):
+            superuser.execute(
+                "insert into processes (id, kind, host, pid, started_at, seen_at, holds) values"
+                " (uuidv7(), 'web', 'dead', %s, now(), now() - make_interval(secs => %s), %s)",
+                [number, seconds, Jsonb({"configs": {"version": 9, "pinned": {key.key: 7}}})],
+            )
+    with operator_scope():
+        found = queries.processes_with(key.key)
+    assert [(holder.host, holder.pid, holder.version) for holder in found] == [("dead", 0, 7)]
 
 
 def test_processes_with__key_that_needs_no_restart__names_none():
