@@ -30,15 +30,17 @@ lint: .venv/.installed-dev
 	@# Without a server Django warns that it cannot compare with applied migrations.
 	.venv/bin/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
-bench: .venv/.installed
+bench: .venv/.installed-bench
 	@.venv/bin/python -m bench $(ARGS)
 
-# requirements*.in say what the project uses; these two pin all that it needs.
+# requirements*.in say what the project uses; these pin all that it needs.
 requirements: .venv/.installed-dev
 	.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url \
 		--output-file requirements.txt requirements.in $(ARGS)
 	.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url \
 		--output-file requirements-dev.txt requirements-dev.in $(ARGS)
+	.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url \
+		--output-file requirements-bench.txt requirements-bench.in $(ARGS)
 
 # Stops the embedded servers and erases their data with all that was made.
 clean:
@@ -67,4 +69,9 @@ clean:
 .venv/.installed-dev: .venv/.installed requirements-dev.txt
 	@echo "Installing requirements-dev.txt into .venv …"
 	@$(PIP) install --progress-bar off -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+.venv/.installed-bench: .venv/.installed requirements-bench.txt
+	@echo "Installing requirements-bench.txt into .venv …"
+	@$(PIP) install --progress-bar off -r requirements.txt -r requirements-bench.txt
 	@touch $@

@@ -16,10 +16,12 @@ from layoverhq.stack import Endpoints, Stack
 from layoverhq.stack.bootstrap import create_roles_and_database
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL, LARGE = "layoverhq", "bench_large"
+SMALL, LARGE, CONFIGS = "layoverhq", "bench_large", "bench_configs"
 ROUTES_A_CHUNK = 250
 OFFERS_A_ROUTE = 14 * 36
+KEYS_A_CHUNK = 100
 FILL = (ROOT / "bench" / "sql" / "fill.sql").read_text()
+FILL_CONFIGS = (ROOT / "bench" / "sql" / "fill_configs.sql").read_text()
 
 
 def start() -> Endpoints:
@@ -28,15 +30,24 @@ def start() -> Endpoints:
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
     endpoints = Stack(ROOT / "var" / "bench").start(purpose="bench")
     for name in (SMALL, LARGE):
-        create_roles_and_database(endpoints.superuser_dsn(), name, endpoints.passwords)
-        subprocess.run(
-            [sys.executable, "manage.py", "release", "--verbosity=0"],
-            cwd=ROOT,
-            env={**os.environ, **endpoints.environ(name)},
-            check=True,
-        )
+        prepare(endpoints, name)
     os.environ.update(endpoints.environ(LARGE))
     return endpoints
+
+
+def prepare(endpoints: Endpoints, database: str) -> None:
+    """Make the database unless it stands, and migrate it."""
+    create_roles_and_database(endpoints.superuser_dsn(), database, endpoints.passwords)
+    subprocess.run(
+        [sys.executable, "manage.py", "release", "--verbosity=0"],
+        cwd=ROOT,
+        env={**os.environ, **endpoints.environ(database)},
+        check=True,
+    )
+    with psycopg.connect(endpoints.superuser_dsn(database)) as server:
+        # The peer's table has no migration of ours to grant it.
+        server.execute("grant select on constance_constance to layoverhq_app")
+        server.execute("grant select, insert, update on constance_constance to layoverhq_operator")
 
 
 def stop() -> None:
@@ -44,8 +55,11 @@ def stop() -> None:
     Stack(ROOT / "var" / "bench").stop()
 
 
-def fill(endpoints: Endpoints, database: str, offers: int) -> int:
-    """Bring the database to about so many synthetic offers of coming days; return how many."""
+def fill(endpoints: Endpoints, database: str, offers: int) -> None:
+    """Bring the database to about so many synthetic offers of coming days."""
+    if _filled.get(database) == offers:
+        return
+    print(f"\nFilling {database}")
     with psycopg.connect(endpoints.superuser_dsn(database), autocommit=True) as server:
         server.execute("create table if not exists bench_fill (day date, routes bigint)")
         row = server.execute("select day, routes from bench_fill").fetchone()
@@ -77,14 +91,62 @@ def fill(endpoints: Endpoints, database: str, offers: int) -> int:
             server.execute("checkpoint")
         count = server.execute("select count(*) from flights").fetchone()
         assert count is not None
-        print(f"  {database}: {count[0]:,} offers ({time.monotonic() - began:.0f} s to fill)")
-        return int(count[0])
+        print(f"  {count[0]:,} offers ({time.monotonic() - began:.0f} s to fill)")
+        _filled[database] = offers
+
+
+_filled: dict[str, int] = {}
 
 
 def _fill_chunk(endpoints: Endpoints, database: str, first: int, last: int) -> None:
     with psycopg.connect(endpoints.superuser_dsn(database), autocommit=True) as server:
         server.execute("set synchronous_commit = off")
         server.execute(FILL, {"first": first, "last": last})
+
+
+def fill_configs(endpoints: Endpoints, keys: int, overrides: int) -> None:
+    """Bring a database of its own to so many synthetic keys with so many overrides each."""
+    prepare(endpoints, CONFIGS)
+    with psycopg.connect(endpoints.superuser_dsn(CONFIGS), autocommit=True) as server:
+        server.execute("create table if not exists bench_fill (keys bigint, overrides bigint)")
+        row = server.execute("select keys, overrides from bench_fill").fetchone()
+        if row == (keys, overrides):
+            return
+        print(f"\nFilling {CONFIGS}")
+        began = time.monotonic()
+        server.execute("truncate bench_fill, system_configs, snapshot_changes")
+        server.execute("delete from config_keys where key ^@ 'bench.'")
+        server.execute(
+            """
+            insert into enterprises (
+                name, slug, schema_name, status, subscription_plan, isolation, updated_at
+            )
+            select
+                'Bench ' || n, 'bench-' || n, 'bench_' || n, 'active', 'free', 'pooled', now()
+            from generate_series(1, %s) as n
+            on conflict do nothing
+            """,
+            [overrides],
+        )
+        chunks = [
+            (first, min(first + KEYS_A_CHUNK, keys)) for first in range(0, keys, KEYS_A_CHUNK)
+        ]
+        with ThreadPoolExecutor(max_workers=2) as both:
+            for _ in both.map(lambda chunk: _fill_keys(endpoints, *chunk, overrides), chunks):
+                pass
+        server.execute("vacuum analyze config_keys, system_configs")
+        server.execute("insert into bench_fill values (%s, %s)", [keys, overrides])
+        server.execute("checkpoint")
+        print(f"  {keys:,} keys × {overrides:,} overrides ({time.monotonic() - began:.0f} s)")
+
+
+def _fill_keys(endpoints: Endpoints, first: int, last: int, overrides: int) -> None:
+    with psycopg.connect(
+        endpoints.superuser_dsn(CONFIGS), autocommit=True, cursor_factory=psycopg.ClientCursor
+    ) as server:
+        server.execute("set synchronous_commit = off")
+        server.execute("set session_replication_role = replica")
+        server.execute(FILL_CONFIGS, {"first": first, "last": last, "overrides": overrides})
 
 
 def routes(endpoints: Endpoints, database: str, count: int) -> list[tuple[str, str, Any]]:

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
@@ -30,6 +30,10 @@ log = structlog.get_logger(__name__)
 RECONCILE_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 RECONNECT_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+BEGIN = "begin isolation level repeatable read read only"
+VERSION = "select version, forgotten from snapshot_versions where name = %(snapshot)s"
+CHANGES = "select version, subject, tenant_id from snapshot_changes_since(%(snapshot)s, %(held)s)"
 
 Content = TypeVar("Content")
 
@@ -64,23 +68,44 @@ class Snapshot(ABC, Generic[Content]):
             listener.start()
             with connect() as connection:
                 self.refresh(connection, at_least=0)
+            listener.untold.set()
         return held[1]
 
     def refresh(self, connection: psycopg.Connection[Any], *, at_least: int) -> None:
         """Reload unless what is held is already that new; never swaps back to older content."""
         with self._loading:
-            if self.version >= at_least and self._held is not None:
+            before = self.version
+            if before >= at_least and self._held is not None:
                 return
-            with connection.transaction():
-                connection.execute("set transaction isolation level repeatable read read only")
-                row = connection.execute(
-                    "select version, forgotten from snapshot_versions where name = %s", [self.name]
-                ).fetchone()
-                version, forgotten = (row["version"], row["forgotten"]) if row else (0, 0)
-                self._held = (version, self.read(connection, forgotten))
+            try:
+                _, versions, *news = answers(
+                    connection,
+                    [BEGIN, VERSION, *self.asks()],
+                    {"snapshot": self.name, "held": self.version},
+                )
+                version, forgotten = 0, 0
+                if versions:
+                    version, forgotten = versions[0]["version"], versions[0]["forgotten"]
+                self._held = (version, self.read(connection, forgotten, news))
+            finally:
+                if not connection.closed:
+                    connection.rollback()
+            self.swapped(before)
 
-    def read(self, connection: psycopg.Connection[Any], forgotten: int) -> Content:
-        """Return the content to hold; the changes up to the version `forgotten` are not told."""
+    def swapped(self, before: int) -> None:
+        """Note that something newer is held than the version `before`; the lock is held."""
+
+    def asks(self) -> Sequence[str]:
+        """Return the statements that tell what is new; %(snapshot)s and %(held)s are bound."""
+        return ()
+
+    def read(
+        self, connection: psycopg.Connection[Any], forgotten: int, news: Sequence[list[Any]]
+    ) -> Content:
+        """Return the content to hold, from what was asked if that suffices.
+
+        The changes up to the version `forgotten` are not told.
+        """
         return self.load(connection)
 
     def facts(self) -> dict[str, Any]:
@@ -94,6 +119,25 @@ class Snapshot(ABC, Generic[Content]):
 
 
 registry: dict[str, Snapshot[Any]] = {}
+
+
+def load_all() -> None:
+    """Load whatever this process has not loaded yet, and follow it."""
+    for snapshot in registry.values():
+        snapshot.get()
+
+
+def answers(
+    connection: psycopg.Connection[Any], statements: Sequence[str], parameters: Mapping[str, Any]
+) -> list[list[Any]]:
+    """Run statements in one round trip; return each one's rows.
+
+    Whoever waits for the server lets go of the interpreter, and in a process whose other threads
+    are busy gets it back 5 ms later, for every trip.
+    """
+    with psycopg.ClientCursor(connection, row_factory=dict_row) as cursor:
+        cursor.execute("; ".join(statements), parameters)
+        return [result.fetchall() if result.description else [] for result in cursor.results()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,29 +156,38 @@ Watcher = Callable[[Sequence[Change] | None], None]
 class FollowingSnapshot(Snapshot[Content]):
     """One that reads only what changed, where its tables log their changes."""
 
+    changed: ClassVar[Sequence[str]]
+    """The statements that read what changed after the version %(held)s."""
+
     def __init__(self) -> None:
         super().__init__()
         self.watchers: list[Watcher] = []
 
     @abstractmethod
     def advance(
-        self, connection: psycopg.Connection[Any], content: Content, changed: frozenset[str]
+        self, content: Content, changes: Sequence[Change], news: Sequence[list[Any]]
     ) -> Content:
-        """Return new content with the named subjects read anew; `content` stays as it is."""
+        """Return new content with what the changes name taken from the answers to `changed`.
 
-    def read(self, connection: psycopg.Connection[Any], forgotten: int) -> Content:
+        `content` stays as it is.
+        """
+
+    def asks(self) -> Sequence[str]:
+        return () if self._held is None else (CHANGES, *self.changed)
+
+    def read(
+        self, connection: psycopg.Connection[Any], forgotten: int, news: Sequence[list[Any]]
+    ) -> Content:
         if self._held is None or self.version < forgotten:
             content, changes = self.load(connection), None
         else:
-            changes = changes_since(connection, self.name, self.version)
-            changed = frozenset(change.subject for change in changes)
-            content = self.advance(connection, self._held[1], changed)
+            changes = [Change(**row) for row in news[0]]
+            content = self.advance(self._held[1], changes, news[1:])
         self._changes = changes
         return content
 
-    def refresh(self, connection: psycopg.Connection[Any], *, at_least: int) -> None:
-        before = self.version
-        super().refresh(connection, at_least=at_least)
+    def swapped(self, before: int) -> None:
+        # Under the lock, so that with two threads that refresh each change is told once, in order.
         if before >= 0 and self.version != before:
             for watch in self.watchers:
                 watch(self._changes)
@@ -169,7 +222,7 @@ def connect() -> psycopg.Connection[dict[str, Any]]:
                 "dbname": options["NAME"],
                 "user": options["USER"],
                 "password": options["PASSWORD"],
-                "application_name": "layoverhq snapshot",
+                "application_name": f"layoverhq snapshot {os.getpid()}",
             }
         ),
         autocommit=True,
@@ -189,7 +242,8 @@ class Listener:
         self._starting = threading.Lock()
         self._stopping = threading.Event()
         self.connected = threading.Event()
-        self._reported: frozenset[str] = frozenset()
+        # Something is held that the last report did not tell.
+        self.untold = threading.Event()
 
     def start(self) -> None:
         """Start the thread unless it runs."""
@@ -244,9 +298,8 @@ class Listener:
                     reconcile_at = _next_look(whole=False)
             if time.monotonic() >= reconcile_at:
                 reconcile_at = _next_look(self.reconcile(connection))
-                self._report(connection)
-            elif self._reported != _held_names():
-                # What was first read since: nobody should wait half a minute to be told of it.
+                self.untold.set()
+            if self.untold.is_set():
                 self._report(connection)
         processes.report_end(connection)
 
@@ -272,8 +325,9 @@ class Listener:
         return whole
 
     def _report(self, connection: psycopg.Connection[Any]) -> None:
-        self._reported = _held_names()
-        processes.report(connection, {name: registry[name].facts() for name in self._reported})
+        self.untold.clear()
+        holds = {name: held.facts() for name, held in registry.items() if held.version >= 0}
+        processes.report(connection, holds)
 
     def _reload(
         self, connection: psycopg.Connection[Any], snapshot: Snapshot[Any] | None, version: int
@@ -289,10 +343,6 @@ class Listener:
             log.error("snapshot_load_failed", snapshot=snapshot.name, error=str(error).strip())
             return False
         return True
-
-
-def _held_names() -> frozenset[str]:
-    return frozenset(name for name, held in list(registry.items()) if held.version >= 0)
 
 
 def _next_look(whole: bool) -> float:

@@ -298,27 +298,33 @@ def _matches_in_many_ways(pattern: str) -> bool:
     return False
 
 
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return named
+
+
+def _integer(digits: str) -> int | float:
+    # Python's own limit lies at 4,300 digits; past 308 it is infinite, and refused as a value.
+    return int(digits) if len(digits) < 400 else float(digits)
+
+
+STRICT_JSON = json.JSONDecoder(
+    parse_constant=_refuse, parse_int=_integer, object_pairs_hook=_unique
+)
+
+
 def parse_json(text: str, field: str) -> Any:
     """Return JSON that people wrote; raises InvalidInput for what JSON does not know."""
-
-    def refuse(word: str) -> NoReturn:
-        raise ValueError(f"{word} is no JSON")
-
-    def whole(digits: str) -> int:
-        if len(digits) > 20:
-            raise InvalidInput.of(field, NUMBER_TOO_LARGE, code="number")
-        return int(digits)
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        named = dict(pairs)
-        if len(named) < len(pairs):
-            raise ValueError("a name stands twice in one object")
-        return named
-
     if len(text.encode("utf-8", "surrogatepass")) > 4 * MAXIMUM_BYTES:
         raise InvalidInput.of(field, f"At most {MAXIMUM_BYTES:,} bytes of JSON.", code="too_large")
     try:
-        return json.loads(text, parse_constant=refuse, parse_int=whole, object_pairs_hook=unique)
+        return STRICT_JSON.decode(text)
     except RecursionError as error:
         detail = f"At most {MAXIMUM_DEPTH} levels of nesting."
         raise InvalidInput.of(field, detail, code="depth") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -20,6 +20,7 @@ from apps.configs.models import ConfigKey
 from apps.configs.operations import UNSET, Proposal
 from apps.configs.runtime import (
     ABSENT,
+    ByTenant,
     SecretUnreadable,
     UndeclaredKey,
     configs,
@@ -248,9 +249,9 @@ def advances(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[frozenset[str]]]:
     read: list[frozenset[str]] = []
     advance, load = configs.directory.advance, configs.directory.load
 
-    def noting_advance(connection: Any, content: Any, changed: frozenset[str]) -> Any:
-        read.append(changed)
-        return advance(connection, content, changed)
+    def noting_advance(content: Any, changes: Sequence[Change], news: Any) -> Any:
+        read.append(frozenset(change.subject for change in changes))
+        return advance(content, changes, news)
 
     def noting_load(connection: Any) -> Any:
         read.append(frozenset())
@@ -285,14 +286,15 @@ def test_change__memo_of_old_content__never_reaches_the_new(enterprise):
     await_value(key, 1, enterprise)
     assert configs.get(key.key) == 1
     old = configs.directory.get()
-    assert old.platform[key.key] == old.tenants[enterprise.pk][key.key] == 1
+    assert old.value(key.key, None) == old.value(key.key, enterprise.pk) == 1
     set_value(key, 2)
     await_value(key, 2, enterprise)
     assert configs.get(key.key) == 2
     # A reader that took the old content before the swap goes on with it.
-    assert old.resolve(key.key, None) == old.resolve(key.key, enterprise.pk) == 1
-    old.of(enterprise.pk)[key.key] = "poison"
-    old.platform[key.key] = "poison"
+    old.entries[key.key].known.clear()
+    assert old.value(key.key, None) == old.value(key.key, enterprise.pk) == 1
+    old.entries[key.key].known[None] = "poison"
+    old.entries[key.key].known[enterprise.pk.int] = "poison"
     assert configs.get(key.key) == configs.get(key.key, enterprise) == 2
 
 
@@ -305,10 +307,10 @@ def test_content__changed_while_somebody_fills_its_memo__stays_whole(enterprise)
 
     def fill() -> None:
         while not stop.is_set():
-            for tenant in tenants:
-                content.tenants.pop(tenant, None)
-                for key in keys[:50]:
-                    content.resolve(key, tenant)
+            for key in keys[:50]:
+                content.entries[key].known.clear()
+                for tenant in tenants:
+                    content.value(key, tenant)
 
     filler = threading.Thread(target=fill)
     with structlog.testing.capture_logs():
@@ -317,7 +319,7 @@ def test_content__changed_while_somebody_fills_its_memo__stays_whole(enterprise)
             for _ in range(300):
                 copy = content.changed({"layover.min_duration": None})
                 assert "layover.min_duration" not in copy.entries
-                assert not [v for v in copy.tenants.values() if "layover.min_duration" in v]
+                assert len(copy.entries) == len(content.entries) - 1
         finally:
             stop.set()
             filler.join(timeout=10)
@@ -329,6 +331,7 @@ def test_change__rolled_back__is_never_seen():
     await_value(marker, 1)
     seen: list[Change] = []
     before = stored_version()
+    until(lambda: configs.directory.version == before)
 
     def watch(changes: Any) -> None:
         # Of the swap before it may be told as well: watchers come after it.
@@ -737,7 +740,7 @@ def test_entry__layers__come_in_the_guides_order(enterprise):
     entry = configs.directory.get().entries[key.key]
     assert list(entry.layers(None)) == [2]
     assert list(replace(entry, platform=ABSENT).layers(None)) == []
-    owned = replace(entry, overrides={enterprise.pk: 3})
+    owned = replace(entry, overrides=ByTenant({enterprise.pk.int: 3}))
     assert list(owned.layers(enterprise.pk)) == [3, 2]
     assert list(owned.layers(None)) == [2]
 
@@ -747,6 +750,8 @@ def test_directory__many_tenants_overrides__share_their_ids(enterprise):
     set_value(one, 1, enterprise)
     set_value(two, 1, enterprise)
     await_value(two, 1, enterprise)
+    configs.directory.forget()
     entries = configs.directory.get().entries
-    (first,), (second,) = entries[one.key].overrides, entries[two.key].overrides
+    # Kept by number: see ByTenant.
+    (first,), (second,) = entries[one.key].overrides._values, entries[two.key].overrides._values
     assert first is second

@@ -218,6 +218,8 @@ def test_security_definer_functions__of_the_runtime_role__are_the_known_ones(dat
         "touch_api_key(uuid)",
         # What a process holds for all its tenants, and how it keeps up: see apps/configs/runtime.
         "config_directory(text[])",
+        "config_overrides(text[])",
+        "config_overrides_since(bigint)",
         "snapshot_changes_since(text,bigint)",
         # What it tells the operators of itself.
         "report_process(uuid,text,text,integer,timestamp with time zone,jsonb)",

@@ -35,17 +35,19 @@ class Ledger(FollowingSnapshot[Mapping[str, int]]):
         rows = connection.execute("select subject, value from public.test_ledger").fetchall()
         return {row["subject"]: row["value"] for row in rows}
 
+    changed = (
+        "select subject, value from public.test_ledger where subject in ("
+        "select subject from snapshot_changes_since(%(snapshot)s, %(held)s))",
+    )
+
     def advance(
         self,
-        connection: psycopg.Connection[Any],
         content: Mapping[str, int],
-        changed: frozenset[str],
+        changes: Sequence[Change],
+        news: Sequence[list[Any]],
     ) -> Mapping[str, int]:
-        self.advances.append(changed)
-        rows = connection.execute(
-            "select subject, value from public.test_ledger where subject = any(%s)", [list(changed)]
-        ).fetchall()
-        return {**content, **{row["subject"]: row["value"] for row in rows}}
+        self.advances.append(frozenset(change.subject for change in changes))
+        return {**content, **{row["subject"]: row["value"] for row in news[0]}}
 
 
 @pytest.fixture

@@ -509,5 +509,5 @@ class Migration(migrations.Migration):
         ),
         InstallSQL("configs", "config_tables", digest="15c29eca1d204279"),
         InstallSQL("configs", "get_config", digest="f374b52dc96dfa55"),
-        InstallSQL("configs", "config_directory", digest="694814ae1e6859ae"),
+        InstallSQL("configs", "config_directory", digest="3ee86fb1b8f9cb0b"),
     ]

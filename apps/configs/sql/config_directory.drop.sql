@@ -1,5 +1,6 @@
 drop trigger config_key_truncate on public.config_keys;
 drop trigger config_change_truncate on public.system_configs;
+drop trigger config_category_notify on public.config_categories;
 drop trigger config_key_notify_delete on public.config_keys;
 drop trigger config_key_notify_update on public.config_keys;
 drop trigger config_key_notify_insert on public.config_keys;
@@ -8,4 +9,6 @@ drop trigger config_change_notify_delete on public.system_configs;
 drop trigger config_change_notify_update on public.system_configs;
 drop trigger config_change_notify_insert on public.system_configs;
 drop function public.notify_config_change();
+drop function public.config_overrides_since(bigint);
+drop function public.config_overrides(text[]);
 drop function public.config_directory(text[]);

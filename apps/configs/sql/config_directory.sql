@@ -1,8 +1,9 @@
 -- Configuration as every process holds it in memory, and how processes learn of changes.
 
--- A key a row: its declaration, what the platform and a staged release say, and all tenants'
--- own values in one object. Secrets are sealed. `changed` names the keys; null means all.
-create function public.config_directory(changed text[] default null) returns table (
+-- A key a row: its declaration, and what the platform and a staged release say. Secrets are
+-- sealed; `overridable` is what set_override asks of a key. Of a few keys at a time, which bounds
+-- what the reader and the server hold.
+create function public.config_directory(keys text[]) returns table (
     key text,
     value_type text,
     schema jsonb,
@@ -10,48 +11,87 @@ create function public.config_directory(changed text[] default null) returns tab
     requires_restart boolean,
     is_secret boolean,
     tenant_visible boolean,
+    description text,
+    category text,
+    overridable boolean,
     platform jsonb,
     platform_version integer,
     staged jsonb,
     staged_percentage integer,
     staged_release uuid,
-    staged_tenants uuid[],
-    overrides json
+    staged_tenants uuid[]
 )
 language sql stable
 security definer
 set search_path = public, pg_temp
 begin atomic
-    with active as (
-        select
-            c.key,
-            jsonb_agg(c.value) filter (where c.tenant_id is null) -> 0 as platform,
-            max(c.version) filter (where c.tenant_id is null) as platform_version,
-            json_object_agg(c.tenant_id, c.value) filter (where c.tenant_id is not null)
-                as overrides
-        from public.system_configs c
-        where c.is_active and not c.unset and (changed is null or c.key = any (changed))
-        group by c.key
-    )
     select
         k.key, k.value_type, k.schema, k.default_value, k.requires_restart, k.is_secret,
-        k.tenant_visible,
-        a.platform, a.platform_version,
+        k.tenant_visible, k.description, k.category, k.tenant_overridable and not g.is_protected,
+        p.value, p.version,
         s.value, s.release_percentage, s.change_set_id,
         array(
             select t.enterprise_id
             from public.config_release_tenants t
             where t.change_set_id = s.change_set_id
-        ),
-        a.overrides
+        )
     from public.config_keys k
-    left join active a on a.key = k.key
+    join public.config_categories g on g.name = k.category
+    left join public.system_configs p
+        on p.key = k.key
+        and coalesce(p.tenant_id, '00000000-0000-0000-0000-000000000000'::uuid)
+            = '00000000-0000-0000-0000-000000000000'
+        and p.is_active
+        and not p.unset
     left join public.system_configs s on s.key = k.key and s.status = 'staged'
-    where changed is null or k.key = any (changed);
+    where k.key = any (keys);
 end;
 
-revoke execute on function public.config_directory(text[]) from public;
-grant execute on function public.config_directory(text[]) to layoverhq_app;
+-- All tenants' own values of each of these keys that has any, in one object.
+create function public.config_overrides(keys text[]) returns table (key text, overrides json)
+language sql stable
+security definer
+set search_path = public, pg_temp
+begin atomic
+    select k.key, o.overrides
+    from unnest(keys) as k (key)
+    cross join lateral (
+        select json_object_agg(c.tenant_id, c.value) as overrides
+        from public.system_configs c
+        where c.key = k.key and c.tenant_id is not null and c.is_active and not c.unset
+    ) as o
+    where o.overrides is not null;
+end;
+
+-- Of the keys and tenants that changes after a version name, the values that stand.
+create function public.config_overrides_since(held bigint)
+returns table (key text, tenant_id uuid, value jsonb)
+language sql stable
+security definer
+set search_path = public, pg_temp
+begin atomic
+    select c.key, c.tenant_id, c.value
+    from (
+        select distinct n.subject, n.tenant_id
+        from public.snapshot_changes n
+        where n.snapshot = 'configs' and n.version > held and n.tenant_id is not null
+    ) as named
+    join public.system_configs c
+        on c.key = named.subject
+        and coalesce(c.tenant_id, '00000000-0000-0000-0000-000000000000'::uuid) = named.tenant_id
+    where c.is_active and not c.unset;
+end;
+
+revoke execute on function
+    public.config_directory(text[]),
+    public.config_overrides(text[]),
+    public.config_overrides_since(bigint)
+from public;
+grant execute on function
+    public.config_directory(text[]),
+    public.config_overrides(text[]),
+    public.config_overrides_since(bigint)
+to layoverhq_app;
 
 -- Tells what changed, without the values: in the snapshot's log of changes, which every process
 -- follows, and on the channel `config_change` for whoever else listens. Once a statement, in its
@@ -132,6 +172,8 @@ create trigger config_key_notify_delete after delete on public.config_keys
     for each statement execute function public.notify_config_key_change();
 
 -- After these nothing tells what changed: everybody loads the whole.
+create trigger config_category_notify after update of is_protected on public.config_categories
+    for each statement execute function public.notify_snapshot('configs');
 create trigger config_change_truncate after truncate on public.system_configs
     for each statement execute function public.notify_snapshot('configs');
 create trigger config_key_truncate after truncate on public.config_keys
