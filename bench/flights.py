@@ -149,7 +149,7 @@ def server(workers: int) -> Iterator[int]:
     process = subprocess.Popen(
         [sys.executable, "manage.py", "serve"],
         cwd=stage.ROOT,
-        env={**os.environ, "PORT": str(port), "WEB_WORKERS": str(workers), "WEB_THREADS": "4"},
+        env={**os.environ, "PORT": str(port), "WEB_WORKERS": str(workers)},
     )
     try:
         deadline = time.monotonic() + 60
@@ -304,7 +304,7 @@ def loading(endpoints: Endpoints, options: argparse.Namespace) -> None:
                 " from unnest(array['flights', 'flight_layovers']) as p",
                 [day, day],
             )
-            text = "".join(copy_lines(demo_offers(day)))
+            text = "".join(copy_lines(demo_offers(day, minimum_layover_minutes=90)))
             _forget_day(server, day)
             began = time.perf_counter()
             with operator.transaction(), operator.cursor() as cursor:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from celery import Celery, Task, signals
 
-from layoverhq import context
+from layoverhq import context, processes
 from layoverhq.environment import EnvironmentProblem
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "layoverhq.settings")
@@ -82,10 +82,18 @@ def _verify(**kwargs: Any) -> None:
 @signals.worker_init.connect
 def verify_worker(**kwargs: Any) -> None:
     """Refuse to work where the database would not hold tenants apart."""
+    processes.be("worker")
     _verify()
+
+
+@signals.worker_process_init.connect
+def begin_worker(**kwargs: Any) -> None:
+    """Be a worker in each of its processes, however they were started."""
+    processes.be("worker")
 
 
 @signals.beat_init.connect
 def verify_beat(**kwargs: Any) -> None:
     """Refuse to schedule where the database would not hold tenants apart."""
+    processes.be("beat")
     _verify()

@@ -51,11 +51,17 @@ def key_problem(entry: str) -> str:
 
 @register(TAG, deploy=True)
 def check_encryption_keys(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """ENCRYPTION_KEYS seals secrets: at least one key, each of 32 random bytes."""
+    """ENCRYPTION_KEYS seals secrets: at least one key, each of 32 random bytes, named once."""
     if not settings.ENCRYPTION_KEYS:
         return [Error("ENCRYPTION_KEYS is not set", id="layoverhq.E003")]
-    return [
-        Error(f"ENCRYPTION_KEYS key {position} {fault}", id="layoverhq.E004")
-        for position, entry in enumerate(settings.ENCRYPTION_KEYS, start=1)
-        if (fault := key_problem(entry))
-    ]
+    errors: list[CheckMessage] = []
+    names: set[str] = set()
+    for position, entry in enumerate(settings.ENCRYPTION_KEYS, start=1):
+        name = entry.partition(":")[0]
+        if fault := key_problem(entry):
+            errors.append(Error(f"ENCRYPTION_KEYS key {position} {fault}", id="layoverhq.E004"))
+        elif name in names:
+            fault = f"({name}) has the name of an earlier one"
+            errors.append(Error(f"ENCRYPTION_KEYS key {position} {fault}", id="layoverhq.E005"))
+        names.add(name)
+    return errors

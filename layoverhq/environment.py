@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 POSTGRES_SCHEMES = frozenset({"postgres", "postgresql"})
 REDIS_SCHEMES = frozenset({"redis", "rediss"})
+HTTP_SCHEMES = frozenset({"http", "https"})
 URLS = ("DATABASE_URL", "OPERATOR_DATABASE_URL", "OWNER_DATABASE_URL", "REDIS_URL")
 
 # libpq's, without those that the URL says elsewhere.
@@ -131,6 +132,16 @@ def redis_url(name: str) -> str:
     if not re.fullmatch(r"/?|/[0-9]{1,4}", url.path):
         raise EnvironmentProblem(name, "the part after the host is not a database's number")
     return _required(name)
+
+
+def base_url(name: str) -> str:
+    """Return the address in the variable, of HTTP and without a path or a slash at its end."""
+    url = _split(name, HTTP_SCHEMES)
+    _host(name, url)
+    _port(name, url)
+    if url.path not in {"", "/"} or url.query:
+        raise EnvironmentProblem(name, "has more than scheme, host and port")
+    return _required(name).rstrip("/")
 
 
 def flag(name: str, default: bool) -> bool:

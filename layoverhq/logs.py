@@ -65,15 +65,19 @@ def logging_configuration(*, json: bool, level: str) -> dict[str, Any]:
     }
 
 
+# One list for good: loggers keep the one that they were first used with.
+PROCESSORS: list[structlog.types.Processor] = [
+    structlog.stdlib.filter_by_level,
+    *SHARED,
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+]
+
+
 def configure(configuration: dict[str, Any]) -> None:
     """Configure both logging worlds; Django calls it with LOGGING."""
     logging.config.dictConfig(configuration)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *SHARED,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=PROCESSORS,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

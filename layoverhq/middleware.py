@@ -91,15 +91,23 @@ class FaultMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError):
-            log.error("database_unreachable", error=str(error).splitlines()[0])
-            return problem_response(
-                Unavailable.status,
-                "The service cannot answer at the moment",
-                code=Unavailable.code,
-                detail="The database cannot be reached.",
-            )
+        if isinstance(error, UNREACHABLE):
+            return database_unreachable(error)
         return None
+
+
+UNREACHABLE = (OperationalError, InterfaceError, psycopg.OperationalError)
+
+
+def database_unreachable(error: Exception) -> HttpResponse:
+    """Answer that the database is away, and log why."""
+    log.error("database_unreachable", error=str(error).splitlines()[0])
+    return problem_response(
+        Unavailable.status,
+        "The service cannot answer at the moment",
+        code=Unavailable.code,
+        detail="The database cannot be reached.",
+    )
 
 
 class OperatorMiddleware:

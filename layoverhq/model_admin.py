@@ -11,6 +11,7 @@ from celery import current_app
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import quote, unquote
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.forms import BaseForm, CharField
@@ -22,6 +23,7 @@ from django.utils.safestring import SafeString
 from kombu.exceptions import OperationalError as BrokerError
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.dataclasses import ActionDialog
+from unfold.datasets import BaseDataset
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextareaWidget
 
@@ -156,7 +158,7 @@ class OperationAdmin(ModelAdmin):  # type: ignore[misc]
 
     def change_url(self, object_id: Any) -> str:
         return reverse(
-            f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[object_id]
+            f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(object_id)]
         )
 
 
@@ -200,6 +202,32 @@ class ReadOnlyInline(ReadOnly, TabularInline):  # type: ignore[misc]
     per_page = 25
     can_delete = False
     show_change_link = True
+
+
+class PageTab(BaseDataset):  # type: ignore[misc]
+    """A tab of an object's page that a template of ours renders.
+
+    `model_name` names it in the page's address (#dataset-…).
+    """
+
+    tab = True
+    model: ClassVar[type[Model]]
+    model_name: ClassVar[str]
+    template_name: ClassVar[str]
+
+    def __init__(self, request: HttpRequest, extra_context: dict[str, Any] | None) -> None:
+        self.request = request
+        self.object_id = unquote(str((extra_context or {}).get("object") or ""))
+
+    def context(self) -> dict[str, Any]:
+        """Return what the template shows."""
+        raise NotImplementedError
+
+    @property
+    def contents(self) -> str:
+        return render_to_string(
+            self.template_name, {"dataset": self, **self.context()}, request=self.request
+        )
 
 
 class ReasonForm(BaseDialogForm):  # type: ignore[misc]

@@ -16,6 +16,9 @@ DESCRIPTIONS = {
     401: "No usable API key.",
     403: "The key lacks the scope, or the enterprise is suspended.",
     404: "Not found.",
+    409: "Somebody was faster; `errors` names the version that is stale.",
+    415: "The body is not of the type that this takes.",
+    429: "Too many at once; see Retry-After.",
     503: "The service cannot answer at the moment; see Retry-After.",
 }
 

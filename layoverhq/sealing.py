@@ -31,11 +31,12 @@ class CannotSeal(Exception):
 
 @cache
 def _ring(entries: tuple[str, ...]) -> dict[str, AESGCM]:
-    ring = {}
+    ring: dict[str, AESGCM] = {}
     for entry in entries:
         if not key_problem(entry):
             name, _, encoded = entry.partition(":")
-            ring[name] = AESGCM(base64.b64decode(encoded))
+            # Of two keys of one name it is the first that seals.
+            ring.setdefault(name, AESGCM(base64.b64decode(encoded)))
     return ring
 
 
@@ -47,6 +48,11 @@ def sealing_key() -> str:
     if fault := key_problem(entries[0]):
         raise CannotSeal(f"The first key of ENCRYPTION_KEYS {fault}.")
     return entries[0].partition(":")[0]
+
+
+def key_names() -> list[str]:
+    """Return the names of the ring's usable keys, the sealing one first."""
+    return list(_ring(tuple(settings.ENCRYPTION_KEYS)))
 
 
 def seal(secret: bytes, *, owner: str) -> str:

@@ -26,6 +26,8 @@ ALLOWED_HOSTS = environment.words(
     "ALLOWED_HOSTS", [] if PRODUCTION else ["localhost", ".localhost", "127.0.0.1", "[::1]"]
 )
 CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS", [])
+# Where `web` sends those who ask it for events; empty where a proxy routes them to `stream`.
+STREAM_URL = environment.base_url("STREAM_URL") if environment.read("STREAM_URL") else ""
 # How many proxies of ours stand in front and append to X-Forwarded-For.
 PROXY_COUNT = environment.integer("PROXY_COUNT", 0, 0, 10)
 
@@ -108,6 +110,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "layoverhq.admin.sessions.IdleSessionMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "layoverhq.urls"
@@ -172,7 +175,6 @@ STORAGES = {
 # An API request has no business being larger; imports stream and have limits of their own.
 API_BODY_LIMIT_BYTES = 1_048_576
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * API_BODY_LIMIT_BYTES
-SEARCH_TIMEOUT_SECONDS = environment.integer("SEARCH_TIMEOUT_SECONDS", 30, 1, 300)
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
@@ -180,7 +182,8 @@ X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_NAME = "layoverhq_session"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = 12 * 3600
+# security.session_timeout decides; this is the longest that it may say.
+SESSION_COOKIE_AGE = 86_400
 CSRF_COOKIE_HTTPONLY = True
 if PRODUCTION:
     SECURE_SSL_REDIRECT = True

@@ -68,12 +68,14 @@ class Snapshot(ABC, Generic[Content]):
             listener.start()
             with connect() as connection:
                 self.refresh(connection, at_least=0)
+            listener.untold.set()
         return held[1]
 
     def refresh(self, connection: psycopg.Connection[Any], *, at_least: int) -> None:
         """Reload unless what is held is already that new; never swaps back to older content."""
         with self._loading:
-            if self.version >= at_least and self._held is not None:
+            before = self.version
+            if before >= at_least and self._held is not None:
                 return
             try:
                 _, versions, *news = answers(
@@ -88,6 +90,10 @@ class Snapshot(ABC, Generic[Content]):
             finally:
                 if not connection.closed:
                     connection.rollback()
+            self.swapped(before)
+
+    def swapped(self, before: int) -> None:
+        """Note that something newer is held than the version `before`; the lock is held."""
 
     def asks(self) -> Sequence[str]:
         """Return the statements that tell what is new; %(snapshot)s and %(held)s are bound."""
@@ -113,6 +119,12 @@ class Snapshot(ABC, Generic[Content]):
 
 
 registry: dict[str, Snapshot[Any]] = {}
+
+
+def load_all() -> None:
+    """Load whatever this process has not loaded yet, and follow it."""
+    for snapshot in registry.values():
+        snapshot.get()
 
 
 def answers(
@@ -174,9 +186,8 @@ class FollowingSnapshot(Snapshot[Content]):
         self._changes = changes
         return content
 
-    def refresh(self, connection: psycopg.Connection[Any], *, at_least: int) -> None:
-        before = self.version
-        super().refresh(connection, at_least=at_least)
+    def swapped(self, before: int) -> None:
+        # Under the lock, so that with two threads that refresh each change is told once, in order.
         if before >= 0 and self.version != before:
             for watch in self.watchers:
                 watch(self._changes)
@@ -211,7 +222,7 @@ def connect() -> psycopg.Connection[dict[str, Any]]:
                 "dbname": options["NAME"],
                 "user": options["USER"],
                 "password": options["PASSWORD"],
-                "application_name": "layoverhq snapshot",
+                "application_name": f"layoverhq snapshot {os.getpid()}",
             }
         ),
         autocommit=True,
@@ -231,6 +242,8 @@ class Listener:
         self._starting = threading.Lock()
         self._stopping = threading.Event()
         self.connected = threading.Event()
+        # Something is held that the last report did not tell.
+        self.untold = threading.Event()
 
     def start(self) -> None:
         """Start the thread unless it runs."""
@@ -285,6 +298,8 @@ class Listener:
                     reconcile_at = _next_look(whole=False)
             if time.monotonic() >= reconcile_at:
                 reconcile_at = _next_look(self.reconcile(connection))
+                self.untold.set()
+            if self.untold.is_set():
                 self._report(connection)
         processes.report_end(connection)
 
@@ -310,6 +325,7 @@ class Listener:
         return whole
 
     def _report(self, connection: psycopg.Connection[Any]) -> None:
+        self.untold.clear()
         holds = {name: held.facts() for name, held in registry.items() if held.version >= 0}
         processes.report(connection, holds)
 

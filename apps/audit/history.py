@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
 from django.db.models import Model
-from django.http import HttpRequest
-from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
-from unfold.datasets import BaseDataset
 
 from apps.audit.models import AuditEvent
+from layoverhq.model_admin import PageTab
 
 EVENTS_SHOWN = 50
 
@@ -77,54 +76,45 @@ def object_url(event: AuditEvent, models: Iterable[type[Model]]) -> str:
             options = model._meta
             try:
                 return reverse(
-                    f"admin:{options.app_label}_{options.model_name}_change", args=[event.row_id]
+                    f"admin:{options.app_label}_{options.model_name}_change",
+                    args=[quote(event.row_id)],
                 )
             except NoReverseMatch:
                 return ""
     return ""
 
 
-class HistoryTab(BaseDataset):  # type: ignore[misc]
+class HistoryTab(PageTab):
     """The History tab of an object's page: each change with who, when and why."""
 
     model = AuditEvent
     model_name = "history"
     title = "History"
-    tab = True
+    template_name = "admin/history_tab.html"
     table_name: str
-
-    def __init__(self, request: HttpRequest, extra_context: dict[str, Any] | None) -> None:
-        self.request = request
-        self.object_id = (extra_context or {}).get("object")
 
     @classmethod
     def of(cls, model: type[Model]) -> type[HistoryTab]:
         """Return the tab for a model's pages."""
         return type("History", (cls,), {"table_name": model._meta.db_table})
 
-    @property
-    def contents(self) -> str:
+    def context(self) -> dict[str, Any]:
         found = AuditEvent.objects.about(self.table_name, self.object_id).order_by("-at", "-id")
         events = list(found[: EVENTS_SHOWN + 1])
         users = actors(events)
-        return render_to_string(
-            "admin/history_tab.html",
-            {
-                "dataset": self,
-                "more": len(events) > EVENTS_SHOWN,
-                "events": [
-                    {
-                        "event": event,
-                        "actor": users.get(event.user_id),
-                        "differences": [
-                            item
-                            for item in differences(event)
-                            if event.operation != AuditEvent.Operation.UPDATE
-                            or item.column in event.changed_columns
-                        ],
-                    }
-                    for event in events[:EVENTS_SHOWN]
-                ],
-            },
-            request=self.request,
-        )
+        return {
+            "more": len(events) > EVENTS_SHOWN,
+            "events": [
+                {
+                    "event": event,
+                    "actor": users.get(event.user_id),
+                    "differences": [
+                        item
+                        for item in differences(event)
+                        if event.operation != AuditEvent.Operation.UPDATE
+                        or item.column in event.changed_columns
+                    ],
+                }
+                for event in events[:EVENTS_SHOWN]
+            ],
+        }

@@ -6,7 +6,8 @@ run in its scope. Writers of one key and tenant take turns by `lock_config`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,10 +15,12 @@ from uuid import UUID
 
 import structlog
 from django.db import connections
-from django.db.models import JSONField, Value
+from django.db.models import JSONField, TextField, Value
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from apps.configs.models import (
+    KEY_PATTERN,
     ConfigCategory,
     ConfigChangeSet,
     ConfigKey,
@@ -25,8 +28,10 @@ from apps.configs.models import (
     SystemConfig,
     ValueType,
 )
+from apps.configs.queries import readers
 from apps.configs.values import (
     Declaration,
+    Fault,
     check_value,
     fault_of,
     open_secret,
@@ -45,6 +50,7 @@ Stage = ConfigChangeSet.Stage
 Status = SystemConfig.Status
 
 RESEAL_BATCH = 200
+BREACHES_SHOWN = 5
 
 UNSET: Any = object()
 """As a value: there is none at this level from then on."""
@@ -79,6 +85,16 @@ class NotYours(DomainError):
     status = 403
 
 
+def label(key: str, enterprise: Enterprise | None) -> str:
+    """Name a key at a level, as messages do."""
+    return f"{key} for {enterprise}" if enterprise else key
+
+
+def label_of(version: SystemConfig) -> str:
+    """Name the key and level of a version."""
+    return label(version.config_key_id, version.enterprise)
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A value for a key, of the platform (no enterprise) or of one tenant.
@@ -98,12 +114,12 @@ class Proposal:
 
     @property
     def label(self) -> str:
-        return f"{self.key} for {self.enterprise}" if self.enterprise else self.key
+        return label(self.key, self.enterprise)
 
 
 @dataclass(frozen=True, slots=True)
 class Resealing:
-    """How far a re-sealing is: `done` of `total`, and what could not be opened."""
+    """How far a re-sealing is: `done` of `total`, with the secrets that did not open and why."""
 
     done: int
     total: int
@@ -115,11 +131,12 @@ def save_declaration(
 ) -> ConfigKey:
     """Declare a key, or change a declaration that was read at `base_version`.
 
-    Key, type, category, default and secrecy never change: values, and code, rely on them.
+    Key, type, category, default and secrecy never change: values, and code, rely on them. Raises
+    InvalidInput, for a schema that forbids values which hold as well.
     """
-    _check_declaration(key)
     with atomic():
         if base_version is None:
+            _check_declaration(key)
             if ConfigKey.objects.filter(pk=key.pk).exists():
                 raise Conflict(
                     f"{key.key} is declared already.",
@@ -133,8 +150,11 @@ def save_declaration(
             raise StaleVersion(f"The declaration of {key.key} was changed meanwhile: reload it.")
         if standing.category.is_protected and not (actor and actor.is_superuser):
             raise NeedsApproval("Only a superuser changes the declaration of a protected key.")
+        before = Declaration.of(standing)
         for name in ("schema", "description", "tenant_visible", "tenant_overridable"):
             setattr(standing, name, getattr(key, name))
+        _check_declaration(standing)
+        _refuse_breaking(before, standing)
         standing.version += 1
         standing.save()
         return standing
@@ -142,6 +162,9 @@ def save_declaration(
 
 def _check_declaration(key: ConfigKey) -> None:
     errors = []
+    if not re.fullmatch(KEY_PATTERN, key.key):
+        detail = "Use lower-case words with dots between, such as layover.min_duration."
+        errors.append(FieldError("key", "invalid", detail))
     if key.value_type not in ValueType.values:
         detail = f"Choose from {', '.join(ValueType.values)}."
         errors.append(FieldError("value_type", "invalid", detail))
@@ -162,8 +185,44 @@ def _check_declaration(key: ConfigKey) -> None:
         raise InvalidInput(errors)
 
 
+def _refuse_breaking(before: Declaration, key: ConfigKey) -> None:
+    """Refuse a declaration that forbids values which hold: they would count as the default."""
+    after = Declaration.of(key)
+    holding = SystemConfig.objects.filter(
+        config_key=key, status__in=[Status.ACTIVE, Status.STAGED], unset=False
+    )
+    broken = [
+        f"{label_of(version)}, version {version.version}: {fault.detail}"
+        for version in holding.select_related("enterprise").order_by("enterprise__name", "pk")
+        if (fault := _new_fault(before, after, version))
+    ]
+    if broken:
+        more = len(broken) - BREACHES_SHOWN
+        rest = [f"And {more} more."] if more > 0 else []
+        told = " ".join(["Forbids values that hold.", *broken[:BREACHES_SHOWN], *rest])
+        raise InvalidInput.of("schema", told, code="breach")
+
+
+def _new_fault(before: Declaration, after: Declaration, version: SystemConfig) -> Fault | None:
+    """Return why the new declaration forbids a value that the earlier one let be used."""
+    value = version.value
+    if before.is_secret:
+        try:
+            value = open_secret(before, value, version.enterprise_id)
+        except CannotOpen:
+            return None
+    if fault_of(before.unsealed(), value):
+        return None
+    return fault_of(after.unsealed(), value)
+
+
 def withdraw_declaration(*, key: ConfigKey) -> None:
-    """Take back the declaration of a key that never had a value. Raises Conflict if it had."""
+    """Take back the declaration of a key that never had a value and that no code reads.
+
+    Raises Conflict.
+    """
+    if key.key in readers():
+        raise Conflict(f"The code reads {key.key}: it stays declared.")
     with atomic():
         if SystemConfig.objects.filter(config_key=key).exists():
             raise Conflict(f"{key.key} has versions, which are kept: it stays declared.")
@@ -205,6 +264,8 @@ def revise_change_set(
         ]
         _set_status(gone, Status.REJECTED)
         _add(locked, proposals, actor)
+        if actor and actor.pk not in locked.edited_by:
+            locked.edited_by.append(actor.pk)
         locked.stage = Stage.DRAFT
         locked.approved_by = locked.approved_at = None
         locked.problem = ""
@@ -265,6 +326,8 @@ def publish_change_set(
                 raise InvalidInput.of("expires_at", "Lies in the past.", code="past")
             locked.expires_at = expires_at
         _activate(locked, now)
+        if locked.activate_at is not None and locked.activate_at > now:
+            locked.activate_at = None
         locked.stage = Stage.PUBLISHED
         locked.published_at = now
         locked.problem = ""
@@ -328,6 +391,8 @@ def stage_release(
         locked = _lock(change_set, *READY_STAGES, verb="released")
         _require_approval(locked)
         items = standing_items(locked)
+        _refuse_stale(items)
+        _refuse_faulty(items)
         faults = [
             FieldError(item.config_key_id, "not_stageable", why)
             for item in items
@@ -335,7 +400,6 @@ def stage_release(
         ]
         if faults or not items:
             raise InvalidInput(faults or [FieldError("change_set", "empty", "Holds no value.")])
-        _refuse_stale(items)
         _set_audience(locked, percentage, chosen)
         _update(items, status=Status.STAGED, release_percentage=percentage)
         locked.stage = Stage.STAGED
@@ -381,20 +445,52 @@ def withdraw_release(*, change_set: ConfigChangeSet) -> ConfigChangeSet:
         return locked
 
 
-def restoring_proposals(version: SystemConfig) -> list[Proposal]:
-    """Return what brings an earlier version back, as a new one."""
-    enterprise = version.enterprise
-    return [Proposal(version.config_key_id, stored_plain(version), enterprise)]
-
-
 def restore_version(*, version: SystemConfig, reason: str, actor: User | None) -> ConfigChangeSet:
     """Draft a return to an earlier version; the caller publishes it, or sends it to review."""
     return draft_change_set(
         title=f"Back to version {version.version} of {version.config_key_id}",
         reason=reason,
-        proposals=restoring_proposals(version),
+        proposals=[Proposal(version.config_key_id, stored_plain(version), version.enterprise)],
         actor=actor,
     )
+
+
+def reverse_change_set(
+    *, change_set: ConfigChangeSet, reason: str, actor: User | None
+) -> ConfigChangeSet:
+    """Draft what each value of a published set replaced; the caller publishes it.
+
+    Raises StaleVersion if one of them was changed since, and InvalidInput for a secret that
+    does not open.
+    """
+    with atomic():
+        locked = _lock(change_set, Stage.PUBLISHED, verb="rolled back")
+        items = standing_items(locked)
+        standing = active_versions((item.config_key_id, item.enterprise_id) for item in items)
+        changed = [
+            (label_of(item), standing.get((item.config_key_id, item.enterprise_id)))
+            for item in items
+            if item.status != Status.ACTIVE
+        ]
+        if changed:
+            raise stale(changed)
+        return draft_change_set(
+            title=f"Back from {locked}"[:200],
+            reason=reason,
+            proposals=[
+                Proposal(
+                    item.config_key_id, _replaced(item), item.enterprise, base_version=item.version
+                )
+                for item in items
+            ],
+            actor=actor,
+        )
+
+
+def _replaced(item: SystemConfig) -> Any:
+    versions = SystemConfig.objects.of(item.config_key_id, item.enterprise_id)
+    before = versions.filter(version=item.base_version).first()
+    return UNSET if before is None else stored_plain(before)
 
 
 def stored_plain(version: SystemConfig) -> Any:
@@ -435,7 +531,7 @@ def apply_due_schedules(*, now: datetime | None = None) -> int:
                 published += 1
         except DomainError as error:
             log.error("config_schedule_stuck", change_set=str(pk), problem=error.detail)
-            ConfigChangeSet.objects.filter(pk=pk).update(
+            ConfigChangeSet.objects.filter(pk=pk, stage=Stage.SCHEDULED).update(
                 problem=error.detail, updated_at=timezone.now()
             )
     return published
@@ -444,22 +540,21 @@ def apply_due_schedules(*, now: datetime | None = None) -> int:
 def expire_values(*, now: datetime | None = None) -> int:
     """End the values whose time is over; return how many.
 
-    What each replaced holds again, as a new version; where it replaced nothing, nothing does.
+    What each replaced holds again, as a new version, for as long as it would have; where it
+    replaced nothing that still would, nothing does.
     """
     now = now or timezone.now()
+    over = SystemConfig.objects.filter(is_active=True, expires_at__lte=now)
     with atomic():
-        ended = list(
-            SystemConfig.objects.select_for_update(skip_locked=True, of=("self",))
-            .filter(is_active=True, expires_at__lte=now)
-            .select_related("config_key", "enterprise")
-            .order_by("config_key", "enterprise", "pk")
-        )
+        levels = list(over.values_list("config_key_id", "enterprise_id"))
+        _take_turns(levels)
+        ended = [
+            version
+            for version in active_versions(levels).values()
+            if version.expires_at and version.expires_at <= now
+        ]
         for version in ended:
-            before = (
-                SystemConfig.objects.of(version.config_key_id, version.enterprise_id)
-                .filter(version=version.base_version)
-                .first()
-            )
+            before = _held_before(version, now)
             _set_status([version.pk], Status.SUPERSEDED)
             _store(
                 key=version.config_key,
@@ -470,8 +565,22 @@ def expire_values(*, now: datetime | None = None) -> int:
                 base_version=version.version,
                 reason=f"Version {version.version} expired: back to what held before.",
                 activated_at=now,
+                expires_at=before.expires_at if before else None,
             )
         return len(ended)
+
+
+def _held_before(version: SystemConfig, now: datetime) -> SystemConfig | None:
+    """Return the version that holds again when this one's time is over: the one that it replaced,
+    or, where that one's time is over as well, the one before."""
+    before: SystemConfig | None = version
+    while before and before.expires_at and before.expires_at <= now:
+        before = (
+            SystemConfig.objects.of(version.config_key_id, version.enterprise_id)
+            .filter(version=before.base_version)
+            .first()
+        )
+    return before
 
 
 def set_override(
@@ -489,7 +598,7 @@ def set_override(
         if not declared.tenant_overridable or declared.category.is_protected:
             raise NotOverridable(f"{key} is the platform's to set.")
         plain = UNSET if value is UNSET else check_value(Declaration.of(declared), value, "value")
-        _take_turn(key, tenant.id)
+        _take_turns([(key, tenant.id)])
         standing = SystemConfig.objects.of(key, tenant.id).filter(is_active=True).first()
         known = standing.version if standing and not standing.unset else 0
         if known != version:
@@ -535,7 +644,8 @@ def reveal_secret(*, version: SystemConfig) -> Any:
 
     Raises InvalidInput where it does not open; that it was tried is noted all the same.
     """
-    with connections[current_alias()].cursor() as cursor:
+    # A transaction of its own: it carries who asks and why, and stands whatever follows.
+    with atomic(), connections[current_alias()].cursor() as cursor:
         cursor.execute(
             "select audit_reading('system_configs', %s, %s)",
             [str(version.pk), version.enterprise_id],
@@ -553,30 +663,49 @@ def seal_counts() -> dict[str, int]:
         return {name: int(number) for name, number in cursor.fetchall()}
 
 
-def reseal_batch(*, after: UUID | None = None) -> tuple[UUID | None, int, list[str]]:
-    """Seal a batch of secrets anew with the first key; return the last id, how many, and which
-    did not open. The last id is None at the end."""
+def reseal_secrets() -> Iterator[Resealing]:
+    """Seal every secret, in every status, with the first key; tell after each batch how far it is.
+
+    A batch is a transaction, so that a run which is cut off goes on where it stopped. Raises
+    CannotSeal.
+    """
     name = sealing_key()
-    secrets = SystemConfig.objects.filter(is_secret=True, unset=False).order_by("pk")
+    total = sum(number for sealer, number in seal_counts().items() if sealer != name)
+    done, unreadable = 0, []
+    yield Resealing(done, total)
+    after: UUID | None = None
+    while batch := _secrets_of_other_keys(name, after):
+        after = batch[-1].pk
+        with atomic():
+            for version in batch:
+                if why := _reseal(version):
+                    unreadable.append(why)
+        done += len(batch)
+        yield Resealing(done, max(done, total), tuple(unreadable))
+
+
+def _secrets_of_other_keys(name: str, after: UUID | None) -> list[SystemConfig]:
+    # As JSON a sealed text stands in quotes.
+    sealed_text = Cast("value", TextField())
+    secrets = (
+        SystemConfig.objects.filter(is_secret=True, unset=False)
+        .alias(sealed_text=sealed_text)
+        .exclude(sealed_text__startswith=f'"{MARK}:{name}:')
+    )
     if after:
         secrets = secrets.filter(pk__gt=after)
-    secrets = secrets.exclude(value__startswith=f"{MARK}:{name}:")
-    unreadable = []
-    done = 0
-    with atomic():
-        batch = list(secrets[:RESEAL_BATCH])
-        for version in batch:
-            try:
-                anew = reseal(version.config_key_id, version.value, version.enterprise_id)
-            except CannotOpen as error:
-                unreadable.append(f"{version}: {error}")
-                continue
-            with connections[current_alias()].cursor() as cursor:
-                cursor.execute(
-                    "select reseal_config(%s, %s, %s)", [version.pk, version.value, anew]
-                )
-                done += bool(cursor.fetchone()[0])
-    return (batch[-1].pk if len(batch) == RESEAL_BATCH else None), done, unreadable
+    return list(secrets.select_related("enterprise").order_by("pk")[:RESEAL_BATCH])
+
+
+def _reseal(version: SystemConfig) -> str:
+    """Seal a version anew; return why not if it does not open."""
+    try:
+        anew = reseal(version.config_key_id, version.value, version.enterprise_id)
+    except CannotOpen as error:
+        return f"{label_of(version)}, version {version.version}: {error}"
+    with connections[current_alias()].cursor() as cursor:
+        cursor.execute("select reseal_config(%s, %s, %s)", [version.pk, version.value, anew])
+    return ""
 
 
 # --- what the operations above are made of
@@ -592,8 +721,9 @@ def standing_items(change_set: ConfigChangeSet) -> list[SystemConfig]:
 
 
 def editors(change_set: ConfigChangeSet) -> set[UUID]:
-    """Return everybody who took part: the author, and whoever edited a value."""
-    people = set(change_set.items.values_list("created_by", flat=True)) | {change_set.author_id}
+    """Return everybody who took part: the author, and whoever added, replaced or took out a
+    value."""
+    people = {change_set.author_id, *change_set.edited_by}
     return {person for person in people if person}
 
 
@@ -648,6 +778,7 @@ def _add(change_set: ConfigChangeSet, proposals: Sequence[Proposal], actor: User
             errors += error.errors
     if errors:
         raise InvalidInput(errors)
+    _take_turns([proposal.level for proposal, _, _ in checked])
     SystemConfig.objects.bulk_create(
         (
             _version(
@@ -709,9 +840,14 @@ def _require_approval(change_set: ConfigChangeSet) -> None:
         )
 
 
-def _take_turn(key: str, tenant_id: UUID | None) -> None:
+def _take_turns(levels: Sequence[tuple[str, UUID | None]]) -> None:
+    """Hold the turns of these keys and tenants, taken in an order that all writers keep."""
     with connections[current_alias()].cursor() as cursor:
-        cursor.execute("select lock_config(%s, %s)", [key, tenant_id])
+        cursor.execute(
+            "select lock_config(key, tenant) from unnest(%s::text[], %s::uuid[]) as level"
+            " (key, tenant) order by key, tenant",
+            [[key for key, _ in levels], [tenant for _, tenant in levels]],
+        )
 
 
 def stale(conflicts: Sequence[tuple[str, SystemConfig | None]]) -> StaleVersion:
@@ -730,16 +866,10 @@ def stale(conflicts: Sequence[tuple[str, SystemConfig | None]]) -> StaleVersion:
 def _refuse_stale(items: Sequence[SystemConfig]) -> dict[tuple[str, UUID | None], SystemConfig]:
     """Return what the items replace, each one's turn taken; raise StaleVersion."""
     levels = [(item.config_key_id, item.enterprise_id) for item in items]
-    with connections[current_alias()].cursor() as cursor:
-        cursor.execute(
-            "select lock_config(key, tenant) from"
-            " unnest(%s::text[], %s::uuid[]) with ordinality as level (key, tenant, position)"
-            " order by key, tenant",
-            [[key for key, _ in levels], [tenant for _, tenant in levels]],
-        )
+    _take_turns(levels)
     standing = active_versions(levels)
     conflicts = [
-        (str(item.config_key_id), standing.get(level))
+        (label_of(item), standing.get(level))
         for item, level in zip(items, levels, strict=True)
         if (standing[level].version if level in standing else 0) != item.base_version
     ]
@@ -753,6 +883,7 @@ def _activate(change_set: ConfigChangeSet, now: datetime) -> None:
     if not items:
         raise WrongStage(f"“{change_set}” holds no value.")
     standing = _refuse_stale(items)
+    _refuse_faulty(items)
     _set_status([version.pk for version in standing.values()], Status.SUPERSEDED)
     _update(
         items,
@@ -761,6 +892,19 @@ def _activate(change_set: ConfigChangeSet, now: datetime) -> None:
         expires_at=change_set.expires_at,
         release_percentage=None,
     )
+
+
+def _refuse_faulty(items: Sequence[SystemConfig]) -> None:
+    """Refuse values that their keys may not have any more, since they were drafted."""
+    errors: list[FieldError] = []
+    for item in items:
+        if not item.unset:
+            try:
+                check_value(Declaration.of(item.config_key), stored_plain(item), label_of(item))
+            except InvalidInput as error:
+                errors += error.errors
+    if errors:
+        raise InvalidInput(errors)
 
 
 def _update(items: Iterable[SystemConfig], **changes: Any) -> None:
@@ -800,5 +944,5 @@ def _set_audience(
     ConfigReleaseTenant.objects.filter(change_set=change_set).delete()
     ConfigReleaseTenant.objects.bulk_create(
         ConfigReleaseTenant(change_set=change_set, enterprise=enterprise)
-        for enterprise in enterprises
+        for enterprise in dict.fromkeys(enterprises)
     )

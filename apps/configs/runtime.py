@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -103,8 +104,11 @@ class Entry:
     platform_version: int
     staged: Staged | None
     overrides: ByTenant
+    description: str = ""
+    category: str = ""
+    overridable: bool = False
     # Resolved, checked and frozen when first read, by `UUID.int` as well; None is the platform.
-    # Opened secrets are among them, which no repr may tell.
+    # Opened secrets are among them, which no traceback or log should show.
     known: dict[int | None, Any] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
@@ -168,6 +172,8 @@ class Content:
 
     def __init__(self, entries: dict[str, Entry]) -> None:
         self.entries = entries
+        # What others make of it, by their own type; it goes when this goes.
+        self.derived: dict[type, Any] = {}
 
     def changed(self, entries: Mapping[str, Entry | None]) -> Content:
         """Return a copy with these entries replaced, or taken out where they are None."""
@@ -313,6 +319,9 @@ def _entry(row: Mapping[str, Any], overrides: ByTenant) -> Entry:
         row["platform_version"] or 0,
         staged,
         overrides,
+        row["description"],
+        sys.intern(row["category"]),
+        row["overridable"],
     )
 
 

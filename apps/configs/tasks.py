@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import structlog
 from celery import shared_task
@@ -27,14 +26,8 @@ def apply_schedules(**kwargs: Any) -> None:
 @shared_task
 def rotate_secrets(**kwargs: Any) -> None:
     """Seal every secret with the first key of the ring."""
-    after: UUID | None = None
-    done = 0
     with operator_scope():
-        while True:
-            after, resealed, unreadable = operations.reseal_batch(after=after)
-            done += resealed
-            for why in unreadable:
-                log.error("secret_not_resealed", why=why)
-            if after is None:
-                break
-    log.info("secrets_resealed", count=done)
+        *_, end = operations.reseal_secrets()
+    for why in end.unreadable:
+        log.error("secret_not_resealed", why=why)
+    log.info("secrets_resealed", count=end.done - len(end.unreadable))

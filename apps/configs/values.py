@@ -7,7 +7,9 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -21,8 +23,10 @@ from layoverhq.sealing import CannotOpen, CannotSeal, seal, unseal
 MAXIMUM_BYTES = 262_144
 MAXIMUM_DEPTH = 32
 MAXIMUM_SCHEMA_BYTES = 16_384
+MAXIMUM_SCHEMA_DEPTH = 8
 # Beyond it not every reader of JSON holds an integer exactly.
 MAXIMUM_NUMBER = 2**53
+NUMBER_TOO_LARGE = "Numbers go up to 2^53; write a larger one as text."
 
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     ValueType.STRING: (str,),
@@ -53,7 +57,7 @@ SCHEMA_KEYWORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a value cannot be: a code and a sentence, which never repeats a secret."""
+    """Why a value cannot be: a code and a sentence, which never repeats the value."""
 
     code: str
     detail: str
@@ -125,6 +129,7 @@ def fault_of(declared: Declaration, value: Any) -> Fault | None:
 
 def _unstorable(value: Any) -> Fault | None:
     """Return why JSON in PostgreSQL, or a reader of it, could not hold the value."""
+    spelt_out = 0
     try:
         for part in _parts(value, MAXIMUM_DEPTH):
             if isinstance(part, str):
@@ -134,23 +139,29 @@ def _unstorable(value: Any) -> Fault | None:
             elif isinstance(part, float) and not math.isfinite(part):
                 return Fault("number", "NaN and Infinity are no values.")
             elif isinstance(part, int | float) and abs(part) > MAXIMUM_NUMBER:
-                return Fault("number", "Numbers go up to 2^53; write a larger one as text.")
+                return Fault("number", NUMBER_TOO_LARGE)
+            elif isinstance(part, float):
+                # PostgreSQL writes numbers without an exponent: 1e-300 has 302 characters.
+                written = repr(part)
+                spelt_out += len(f"{Decimal(written):f}") - len(written)
+            elif part is not None and not isinstance(part, int):
+                return Fault("type", "Holds what JSON does not know.")
     except UnicodeEncodeError:
         return Fault("unicode", "Half a surrogate pair is no character.")
     except RecursionError:
         return Fault("depth", f"At most {MAXIMUM_DEPTH} levels of nesting.")
-    if len(json.dumps(value, ensure_ascii=False).encode()) > MAXIMUM_BYTES:
+    if spelt_out + len(json.dumps(value, ensure_ascii=False).encode()) > MAXIMUM_BYTES:
         return Fault("too_large", f"At most {MAXIMUM_BYTES:,} bytes of JSON.")
     return None
 
 
 def _parts(value: Any, depth: int) -> Iterator[Any]:
-    """Yield every scalar and every name inside a value."""
+    """Yield every scalar and every name inside a value; a name that is no text as itself."""
     if depth < 0:
         raise RecursionError
     if isinstance(value, dict):
         for name, item in value.items():
-            yield name
+            yield name if isinstance(name, str) else (name,)
             yield from _parts(item, depth - 1)
     elif isinstance(value, list):
         for item in value:
@@ -176,13 +187,19 @@ def _validator(schema: str) -> Draft202012Validator | Fault:
         Draft202012Validator.check_schema(document)
     except SchemaError as error:
         return Fault("schema", f"The key's schema cannot be used: {error.message[:200]}")
-    return Draft202012Validator(document)
+    return _keyword_fault(document, MAXIMUM_SCHEMA_DEPTH) or Draft202012Validator(document)
 
 
 def _told(error: ValidationError) -> str:
     """Return the breach in our words: the library's would repeat the value."""
     limit = error.validator_value
-    where = "".join(f"[{part!r}]" if isinstance(part, int) else f".{part}" for part in error.path)
+    # A name is a part of the value, unless it is the schema's.
+    steps = pairwise(error.absolute_schema_path)
+    known = {name for keyword, name in steps if keyword == "properties"}
+    where = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" if part in known else ".…"
+        for part in error.path
+    )
     told = _TOLD.get(str(error.validator), lambda _: f"Breaks the schema's “{error.validator}”.")
     return f"At {where.lstrip('.')}: {told(limit)}" if where else told(limit)
 
@@ -206,7 +223,7 @@ _TOLD: dict[str, Callable[[Any], str]] = {
 }
 
 
-def schema_fault(schema: Any, *, depth: int = 8) -> Fault | None:
+def schema_fault(schema: Any) -> Fault | None:
     """Return why a declaration cannot have this schema, or None."""
     if not isinstance(schema, dict):
         return Fault("schema", "A schema is a JSON object.")
@@ -214,21 +231,16 @@ def schema_fault(schema: Any, *, depth: int = 8) -> Fault | None:
         return fault
     if len(json.dumps(schema)) > MAXIMUM_SCHEMA_BYTES:
         return Fault("too_large", f"At most {MAXIMUM_SCHEMA_BYTES:,} bytes.")
-    return _keyword_fault(schema, depth) or _meta_fault(schema)
-
-
-def _meta_fault(schema: dict[str, Any]) -> Fault | None:
     found = _validator(json.dumps(schema, sort_keys=True))
     return found if isinstance(found, Fault) else None
 
 
 def _keyword_fault(schema: Any, depth: int) -> Fault | None:
+    """Return what is wrong with a schema that is one by JSON Schema's own account."""
     if depth < 0:
         return Fault("depth", "The schema is nested too deeply.")
     if isinstance(schema, bool):
         return None
-    if not isinstance(schema, dict):
-        return Fault("schema", "A schema inside the schema is no JSON object.")
     if unknown := sorted(schema.keys() - SCHEMA_KEYWORDS):
         return Fault("schema", f"“{unknown[0]}” is none of the keywords that a schema may use.")
     inner: list[Any] = []
@@ -236,18 +248,18 @@ def _keyword_fault(schema: Any, depth: int) -> Fault | None:
         if name in schema:
             inner.append(schema[name])
     for name in ("anyOf", "allOf", "oneOf", "prefixItems"):
-        inner += schema.get(name) or []
+        inner += schema.get(name, [])
     for name in ("properties", "patternProperties"):
-        inner += (schema.get(name) or {}).values()
-    patterns = [schema.get("pattern"), *(schema.get("patternProperties") or {})]
-    for pattern in patterns:
-        if isinstance(pattern, str) and (fault := _pattern_fault(pattern)):
+        inner += schema.get(name, {}).values()
+    patterns = [schema["pattern"]] if "pattern" in schema else []
+    for pattern in [*patterns, *schema.get("patternProperties", {})]:
+        if fault := _pattern_fault(pattern):
             return fault
     return next((fault for item in inner if (fault := _keyword_fault(item, depth - 1))), None)
 
 
-# A repeated group that itself repeats, (a+)+, makes matching exponential in the value's length.
-NESTED_REPEAT = re.compile(r"\([^()]*[*+}][^()]*\)[*+{]")
+# What a pattern is made of: an escaped character and a character class are one.
+PATTERN_PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(|\)|[*+{|]|.", re.DOTALL)
 
 
 def _pattern_fault(pattern: str) -> Fault | None:
@@ -255,27 +267,64 @@ def _pattern_fault(pattern: str) -> Fault | None:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         return Fault("schema", f"The pattern {pattern!r} is no regular expression: {error}.")
-    if NESTED_REPEAT.search(pattern):
-        return Fault("schema", f"The pattern {pattern!r} repeats a repetition.")
+    if _matches_in_many_ways(pattern):
+        detail = f"The pattern {pattern!r} repeats a group that holds a repetition or alternatives."
+        return Fault("schema", detail)
     return None
+
+
+def _matches_in_many_ways(pattern: str) -> bool:
+    """Return whether a repeated group repeats inside, (a+)+, or has a choice, (a|a)+ or (a?)+.
+
+    Matching such a pattern can take exponential time in the value's length.
+    """
+    # By open group, the whole first: whether it holds a repetition or a choice.
+    manifold = [False]
+    # Of the group that the part before closed.
+    closed = False
+    before = ""
+    for part in PATTERN_PARTS.findall(pattern):
+        if closed and part in ("*", "+", "{"):
+            return True
+        closed = False
+        if part == "(":
+            manifold.append(False)
+        elif part == ")":
+            closed = manifold.pop()
+            manifold[-1] |= closed
+        elif part in ("*", "+", "{", "|") or (part == "?" and before != "("):
+            manifold[-1] = True
+        before = part
+    return False
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return named
+
+
+def _integer(digits: str) -> int | float:
+    # Python's own limit lies at 4,300 digits; past 308 it is infinite, and refused as a value.
+    return int(digits) if len(digits) < 400 else float(digits)
+
+
+STRICT_JSON = json.JSONDecoder(
+    parse_constant=_refuse, parse_int=_integer, object_pairs_hook=_unique
+)
 
 
 def parse_json(text: str, field: str) -> Any:
     """Return JSON that people wrote; raises InvalidInput for what JSON does not know."""
-
-    def refuse(word: str) -> NoReturn:
-        raise ValueError(f"{word} is no JSON")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        named = dict(pairs)
-        if len(named) < len(pairs):
-            raise ValueError("a name stands twice in one object")
-        return named
-
     if len(text.encode("utf-8", "surrogatepass")) > 4 * MAXIMUM_BYTES:
         raise InvalidInput.of(field, f"At most {MAXIMUM_BYTES:,} bytes of JSON.", code="too_large")
     try:
-        return json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+        return STRICT_JSON.decode(text)
     except RecursionError as error:
         detail = f"At most {MAXIMUM_DEPTH} levels of nesting."
         raise InvalidInput.of(field, detail, code="depth") from error

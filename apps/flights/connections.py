@@ -79,7 +79,8 @@ def connections(
 ) -> Iterator[Connections]:
     """Yield, in chunks, every allowed connection from the legs at the positions `first`.
 
-    A layover lasts from `minimum_minutes` to `maximum_minutes`, both included.
+    A layover lasts from `minimum_minutes` to `maximum_minutes`, both included: there is none
+    where the one exceeds the other.
     """
     if len(legs) == 0 or len(first) == 0:
         return
@@ -89,7 +90,7 @@ def connections(
     landed = legs.destination[first].astype(np.int64) * stride + (legs.arrival[first] - base)
     low = np.searchsorted(departures, landed + minimum_minutes, side="left")
     high = np.searchsorted(departures, landed + maximum_minutes, side="right")
-    counts = high - low
+    counts = np.maximum(high - low, 0)
 
     airports = allowed.shape[0]
     routing = (legs.origin[first].astype(np.int64) * airports + legs.destination[first]) * airports

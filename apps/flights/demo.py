@@ -16,6 +16,7 @@ from apps.flights.network import DAY_MINUTES, Schedule, local_time_texts, networ
 
 PROVIDER = "demo-network"
 
+# Below it a traveller would miss the second flight, however short a layover may be otherwise.
 MINIMUM_CONNECTION_MINUTES = 45
 MAXIMUM_LAYOVER_MINUTES = 20 * 60
 DETOUR = 1.6
@@ -52,14 +53,18 @@ class DemoOffers:
         return len(self.first)
 
 
-def demo_offers(day: date) -> DemoOffers:
-    """Compose the offers that depart on the day, by the origin's calendar; always the same."""
+def demo_offers(day: date, *, minimum_layover_minutes: int) -> DemoOffers:
+    """Compose the offers that depart on the day, by the origin's calendar; always the same.
+
+    No layover is shorter than `minimum_layover_minutes`, nor than the minimum connection time.
+    """
     net = network()
     fare = fares(net.codes)
     # The second leg of a late departure with a long layover leaves two days later; one day
     # before the first leg's own date where that flies west over midnight.
     plan = schedule(day, before_days=1, after_days=2)
-    first, second, price = _one_stops(plan)
+    shortest = max(minimum_layover_minutes, MINIMUM_CONNECTION_MINUTES)
+    first, second, price = _one_stops(plan, shortest)
     direct = plan.on_day[fare.known[_pairs(plan, plan.on_day, plan.on_day)]]
     direct_price = _prices(plan, direct, np.full(len(direct), _NONE, dtype=np.int32))
     first = np.concatenate([direct, first])
@@ -73,17 +78,18 @@ def demo_offers(day: date) -> DemoOffers:
 
 
 def _one_stops(
-    plan: Schedule,
+    plan: Schedule, minimum_minutes: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
     """Return first legs, second legs and prices of the one-stop itineraries worth offering."""
     legs, fare = plan.legs, fares(network().codes)
     classes = len(LAYOVER_CLASS_MINUTES) + 1
-    fronts = []
+    none, no_legs = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
+    fronts = [(none, none, none, no_legs, no_legs)]
     for part in connections(
         legs,
         plan.on_day,
         _routings(),
-        minimum_minutes=MINIMUM_CONNECTION_MINUTES,
+        minimum_minutes=minimum_minutes,
         maximum_minutes=MAXIMUM_LAYOVER_MINUTES,
     ):
         group = _pairs(plan, part.first, part.second) * classes + np.searchsorted(

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Generic, TypeVar
-from urllib.parse import parse_qsl
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from layoverhq.errors import FieldError, InvalidInput
+from layoverhq.query_string import parse_query
 
 SORTS: Final = ("price", "duration", "departure")
 DEFAULT_SORT: Final = "price"
@@ -29,7 +29,6 @@ MAXIMUM_LAYOVERS: Final = 9
 MAXIMUM_AIRPORTS: Final = 20
 # Airlines publish their schedules for less than a year ahead.
 HORIZON_DAYS: Final = 365
-MAXIMUM_FIELDS: Final = 100
 
 MINUTES_PATTERN: Final = r"[0-9]{1,3}h([0-5]?[0-9]m)?|[0-9]{1,5}m?"
 PRICE_PATTERN: Final = r"[0-9]{1,7}(\.[0-9]{1,2})?"
@@ -118,7 +117,7 @@ def parse_flight_search(
     field, not only the first.
     """
     errors: list[FieldError] = []
-    values = _values(query_string, errors)
+    values = parse_query(query_string, _PARAMETERS, errors)
     parsed: dict[str, Any] = {}
 
     def read(field: str, parse: Callable[[str], object]) -> None:
@@ -179,56 +178,6 @@ _PARAMETERS = frozenset(
         "cursor",
     }
 )
-_LONGEST_VALUE = 200
-
-
-def _values(query_string: str, errors: list[FieldError]) -> dict[str, str]:
-    """Return each known parameter's one value; note all that is wrong with the form of it."""
-    try:
-        pairs = parse_qsl(
-            query_string,
-            keep_blank_values=True,
-            encoding="latin-1",
-            max_num_fields=MAXIMUM_FIELDS,
-        )
-    except ValueError:
-        errors.append(FieldError("query", "too_many", f"At most {MAXIMUM_FIELDS} parameters."))
-        return {}
-    values: dict[str, str] = {}
-    refused: set[str] = set()
-
-    def refuse(name: str, code: str, detail: str) -> None:
-        if name not in refused:
-            refused.add(name)
-            errors.append(FieldError(name, code, detail))
-
-    for raw_name, raw_value in pairs:
-        name = _shown(raw_name)
-        if name not in _PARAMETERS:
-            refuse(name, "unknown", "There is no such parameter.")
-            continue
-        if name in values:
-            refuse(name, "repeated", "Give this parameter once.")
-            continue
-        values[name] = ""
-        try:
-            value = raw_value.encode("latin-1").decode("utf-8")
-        except UnicodeError:
-            refuse(name, "not_utf8", "The value is not UTF-8.")
-            continue
-        if "\0" in value:
-            refuse(name, "nul", "The value contains a NUL byte.")
-        elif len(value) > _LONGEST_VALUE:
-            refuse(name, "too_long", f"At most {_LONGEST_VALUE} characters.")
-        else:
-            values[name] = value
-    return {name: value for name, value in values.items() if name not in refused}
-
-
-def _shown(raw_name: str) -> str:
-    """Return a parameter's name so that it can be named in the answer, whatever was sent."""
-    name = raw_name.encode("latin-1", "replace").decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)[:64]
 
 
 def _contradictions(

@@ -18,6 +18,7 @@ from django.db import connections
 from django.utils import timezone
 from tqdm import tqdm
 
+from apps.configs.runtime import configs
 from apps.flights.demo import PROVIDER, DemoOffers, busiest_routes, copy_lines, demo_offers, prepare
 from apps.flights.models import EnterpriseFlight
 from apps.flights.queries import missing_days
@@ -49,13 +50,15 @@ def load_demo_days(*, days: Iterable[date], progress: TextIO | None = None) -> i
     """Load those of the days that do not stand yet and return how many offers came in.
 
     A day is one transaction: it stands whole or not at all, and a run that is cut off is begun
-    again. Progress goes to the stream, if any.
+    again. No layover is shorter than the platform's `layover.min_duration`. Progress goes to the
+    stream, if any.
     """
     missing = missing_days(PROVIDER, days)
     if not missing:
         return 0
     _ensure_partitions(missing[0], missing[-1])
     prepare()
+    shortest = configs.get("layover.min_duration")
     loaded = 0
     with (
         ThreadPoolExecutor(max_workers=LOADERS) as pool,
@@ -67,7 +70,7 @@ def load_demo_days(*, days: Iterable[date], progress: TextIO | None = None) -> i
             disable=progress is None,
         ) as bar,
     ):
-        pending = [pool.submit(copy_context().run, _load_day, day) for day in missing]
+        pending = [pool.submit(copy_context().run, _load_day, day, shortest) for day in missing]
         try:
             for done in as_completed(pending):
                 loaded += done.result()
@@ -101,14 +104,20 @@ def roll_demo_horizon(
 def load_negotiated_demo_offers(*, enterprise: Enterprise) -> int:
     """Give the enterprise negotiated offers on the busiest routes, wherever it has none yet.
 
-    They cost 5 to 10 per cent less than the shared offers that they are made of. Returns how many
-    came in.
+    They cost 5 to 10 per cent less than the shared offers that they are made of, and none has a
+    layover shorter than the enterprise's `layover.min_duration`. Returns how many came in.
     """
     origins, destinations = zip(*busiest_routes(NEGOTIATED_ROUTES), strict=True)
     with atomic(), connections[current_alias()].cursor() as cursor:
         cursor.execute(
-            "select negotiate_demo_offers(%s, %s, %s, %s)",
-            [enterprise.pk, f"{enterprise.slug}-negotiated", list(origins), list(destinations)],
+            "select negotiate_demo_offers(%s, %s, %s, %s, %s)",
+            [
+                enterprise.pk,
+                f"{enterprise.slug}-negotiated",
+                list(origins),
+                list(destinations),
+                configs.get("layover.min_duration", enterprise),
+            ],
         )
         return int(cursor.fetchone()[0])
 
@@ -131,10 +140,10 @@ def _ensure_partitions(first: date, last: date) -> None:
             cursor.execute("select ensure_month_partitions(%s, %s, %s)", [parent, first, last])
 
 
-def _load_day(day: date) -> int:
+def _load_day(day: date, shortest: int) -> int:
     """Compose and store a day on a connection of this thread's own."""
     try:
-        return _store_day(day, demo_offers(day))
+        return _store_day(day, demo_offers(day, minimum_layover_minutes=shortest))
     finally:
         connections[current_alias()].close()
 

@@ -8,8 +8,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
+from apps.configs.runtime import configs
 from apps.flights.grammar import Bounds, FlightSearch
 from apps.flights.models import InventoryLoad
 from layoverhq.tenancy import TenantRef, fetch_in_scope
@@ -30,7 +29,7 @@ def search_flights(tenant: TenantRef, search: FlightSearch) -> bytes:
         tenant,
         SEARCH,
         {"asked": json.dumps(search_record(search))},
-        timeout_seconds=settings.SEARCH_TIMEOUT_SECONDS,
+        timeout_seconds=configs.get("flight.search_timeout", tenant),
     )
     body: str = rows[0][0]
     return body.encode()

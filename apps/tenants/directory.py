@@ -11,11 +11,15 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import psycopg
+import structlog
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import Error as DatabaseFault
 from django.utils import timezone
 
 from layoverhq.snapshot import Snapshot
 from layoverhq.tenancy import TenantRef
+
+log = structlog.get_logger(__name__)
 
 TOUCH_SECONDS = 60.0
 
@@ -30,6 +34,7 @@ class Principal:
     """An enterprise's key, as a request carries it."""
 
     key_id: UUID
+    key_label: str
     key_hash: bytes
     scopes: frozenset[str]
     expires_at: datetime | None
@@ -60,6 +65,7 @@ class ApiKeyDirectory(Snapshot[dict[bytes, Principal]]):
         return {
             bytes(row["key_hash"]): Principal(
                 key_id=row["id"],
+                key_label=f"API key “{row['name']}” ({row['prefix']}…)",
                 key_hash=bytes(row["key_hash"]),
                 scopes=frozenset(row["scopes"]),
                 expires_at=row["expires_at"],
@@ -72,22 +78,28 @@ class ApiKeyDirectory(Snapshot[dict[bytes, Principal]]):
 
     def find(self, token: str) -> Principal | None:
         """Return whose token this is; None for an unknown, revoked or expired one."""
-        wanted = token_hash(token)
-        principal = self.get().get(wanted)
-        if principal is None or not hmac.compare_digest(principal.key_hash, wanted):
+        return self.standing(token_hash(token))
+
+    def standing(self, key_hash: bytes) -> Principal | None:
+        """Return what stands now for the hash of a token, as find() does."""
+        principal = self.get().get(key_hash)
+        if principal is None or not hmac.compare_digest(principal.key_hash, key_hash):
             return None
         if principal.expires_at and principal.expires_at <= timezone.now():
             return None
         return principal
 
     def touch(self, principal: Principal) -> None:
-        """Note the use of a key, at most once a minute and process."""
+        """Note the use of a key, at most once a minute and process; no request fails for it."""
         now = time.monotonic()
         if now - self._touched.get(principal.key_id, -TOUCH_SECONDS) < TOUCH_SECONDS:
             return
         self._touched[principal.key_id] = now
-        with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-            cursor.execute("select touch_api_key(%s)", [principal.key_id])
+        try:
+            with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+                cursor.execute("select touch_api_key(%s)", [principal.key_id])
+        except DatabaseFault as error:
+            log.warning("api_key_not_touched", error=str(error).splitlines()[0])
 
 
 api_keys = ApiKeyDirectory()

@@ -229,6 +229,8 @@ class Scope(models.TextChoices):
 
     FLIGHTS_READ = "flights:read", "Search flights"
     ACCOUNT_READ = "account:read", "Read the account: enterprise and keys"
+    CONFIGS_READ = "configs:read", "Read configuration"
+    CONFIGS_WRITE = "configs:write", "Override configuration"
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):

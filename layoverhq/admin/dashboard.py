@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.admin.utils import quote
 from django.db.models import Count, Q, Sum
 from django.http import HttpRequest
 from django.urls import reverse
@@ -14,6 +15,8 @@ from django_celery_beat.models import PeriodicTask
 
 from apps.audit.history import actors
 from apps.audit.models import AuditEvent
+from apps.configs.models import ConfigChangeSet
+from apps.configs.runtime import configs
 from apps.flights.models import InventoryLoad
 from apps.tenants.models import ApiKey, Enterprise
 from layoverhq.admin.schedules import overdue_tasks
@@ -101,6 +104,37 @@ def _thousands(number: int) -> str:
     return f"{number / 1000:.0f}k"
 
 
+def configuration() -> dict[str, Any]:
+    """Return what waits in configuration, and the values that this process cannot use."""
+    stages = dict(
+        ConfigChangeSet.objects.order_by().values_list("stage").annotate(number=Count("pk"))
+    )
+    stage = ConfigChangeSet.Stage
+    stuck = ConfigChangeSet.objects.exclude(problem="").count()
+    rows = [
+        _number(str(label), stages.get(value, 0), _list(CHANGE_SETS, stage=value), tone)
+        for value, label, tone in (
+            (stage.IN_REVIEW, stage.IN_REVIEW.label, "warning"),
+            (stage.SCHEDULED, stage.SCHEDULED.label, ""),
+            (stage.STAGED, stage.STAGED.label, ""),
+        )
+    ]
+    return {
+        "numbers": [*rows, _number("Stuck", stuck, _list(CHANGE_SETS, stage="stuck"), "danger")],
+        "faults": [
+            {
+                "key": key,
+                "tenant": tenant_id,
+                "why": why,
+                "url": reverse("admin:configs_configkey_change", args=[quote(key)]),
+            }
+            for (key, tenant_id), why in sorted(
+                configs.faults().items(), key=lambda fault: (fault[0][0], str(fault[0][1]))
+            )
+        ],
+    }
+
+
 def schedules() -> dict[str, Any]:
     """Return the schedules that have missed their time, and how many are switched off."""
     overdue = overdue_tasks()
@@ -137,11 +171,13 @@ def events() -> list[dict[str, Any]]:
     ]
 
 
+CHANGE_SETS = "configs_configchangeset"
 BEAT = "django_celery_beat_periodictask"
 PANELS: tuple[tuple[str, str, Callable[[], Any]], ...] = (
     ("enterprises", "tenants.view_enterprise", enterprises),
     ("keys", "tenants.view_apikey", keys),
     ("offers", "flights.view_flight", offers),
+    ("configuration", "configs.view_configchangeset", configuration),
     ("schedules", "django_celery_beat.view_periodictask", schedules),
     ("events", "audit.view_auditevent", events),
 )

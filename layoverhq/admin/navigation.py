@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 
+from apps.configs.models import ConfigChangeSet
 from apps.tenants.models import Offboarding
 from layoverhq.admin.schedules import overdue_tasks
 
@@ -26,6 +28,15 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Private offers", "sell", "flights.enterpriseflight"),
             ("Airports", "connecting_airports", "flights.airport"),
             ("Demo loads", "deployed_code_update", "flights.inventoryload"),
+        ),
+    ),
+    (
+        "Configuration",
+        (
+            ("Keys", "tune", "configs.configkey"),
+            ("Change sets", "difference", "configs.configchangeset"),
+            ("Versions", "history_toggle_off", "configs.systemconfig"),
+            ("Categories", "category", "configs.configcategory"),
         ),
     ),
     (
@@ -76,8 +87,12 @@ def _item(title: str, icon: str, label: str) -> dict[str, Any]:
     return item
 
 
-# What waits on the operator: archives to erase after, and schedules that stand still.
+# What waits on the operator: archives to erase after, changes to approve or that are stuck, and
+# schedules that stand still.
 WAITING = {
+    "configs.configchangeset": lambda: ConfigChangeSet.objects.filter(
+        Q(stage=ConfigChangeSet.Stage.IN_REVIEW) | ~Q(problem="")
+    ).count(),
     "tenants.enterprise": lambda: Offboarding.objects.filter(
         stage=Offboarding.Stage.EXPORTED
     ).count(),

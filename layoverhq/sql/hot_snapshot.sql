@@ -25,6 +25,8 @@ create index snapshot_changes_version on public.snapshot_changes (snapshot, vers
 create index snapshot_changes_tenant on public.snapshot_changes (tenant_id);
 
 select public.enable_tenant_isolation('public.snapshot_changes', 'tenant_id', true);
+-- Offboarding archives what is a tenant's.
+grant select on public.snapshot_changes to layoverhq_operator;
 
 -- A version is a row and not a sequence: a sequence moves before the writer commits, and a
 -- reader in between would take old rows for new ones. `whole` says that no list of changes

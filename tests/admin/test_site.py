@@ -168,9 +168,9 @@ def test_actions__all__declare_permissions() -> None:
     for model_admin in admin.site._registry.values():
         names = [
             *(model_admin.actions or ()),
-            *model_admin.actions_list,
-            *model_admin.actions_detail,
-            *model_admin.actions_row,
+            *model_admin._extract_action_names(model_admin.actions_list),
+            *model_admin._extract_action_names(model_admin.actions_detail),
+            *model_admin._extract_action_names(model_admin.actions_row),
         ]
         for name in names:
             assert getattr(model_admin, name).allowed_permissions, f"{model_admin}.{name}"

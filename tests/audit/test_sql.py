@@ -168,20 +168,25 @@ def test_secrets__by_name__are_redacted_on_every_enrolled_table():
         ).fetchall()
     assert enrolled
     for table, options, columns in enrolled:
-        redacted = json.loads(bytes(options).rstrip(b"\x00"))["redacted"]
+        enrolment = json.loads(bytes(options).rstrip(b"\x00"))
+        redacted = enrolment["redacted"]
         secret = {
             name
             for name in columns
             if any(word in name for word in ("password", "secret", "hash", "token", "ciphertext"))
-        } - {"search_hash", "archive_sha256"}
+        } - {"search_hash", "archive_sha256", "is_secret"}
         assert secret <= set(redacted), table
+        # Where a flag says which rows are secret, the trail asks it.
+        if "is_secret" in columns and "value" in columns:
+            assert (enrolment["secret_value"], enrolment["secret_when"]) == ("value", "is_secret")
 
 
 def test_tables__that_people_change__are_enrolled_whole():
     with roles.connect_as_superuser() as superuser:
         for table in (
             "enterprises", "domains", "users", "users_groups", "users_user_permissions",
-            "api_keys", "offboardings", "travellers",
+            "api_keys", "offboardings", "travellers", "config_categories", "config_keys",
+            "config_change_sets", "config_release_tenants", "system_configs",
         ):  # fmt: skip
             triggers = superuser.execute(
                 "select tgname::text, tgenabled::text from pg_trigger"

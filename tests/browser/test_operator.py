@@ -25,6 +25,16 @@ PAGES = [
     "flights/enterpriseflight/",
     "flights/airport/",
     "flights/inventoryload/",
+    "configs/configkey/",
+    "configs/configkey/add/",
+    "configs/configkey/secret-keys/",
+    "configs/configkey/layover.min_5Fduration/change/",
+    "configs/configkey/layover.min_5Fduration/value/",
+    "configs/configkey/layover.min_5Fduration/override/",
+    "configs/configchangeset/?stage=all",
+    "configs/configchangeset/add/",
+    "configs/systemconfig/",
+    "configs/configcategory/",
     "django_celery_beat/periodictask/",
     "django_celery_beat/crontabschedule/add/",
     "audit/auditevent/?since=ever",
@@ -118,6 +128,44 @@ def test_operator__onboards_issues_and_suspends__key_works_then_is_refused(
     history = page.locator("#dataset-history-group")
     expect(history).to_be_visible()
     expect(history).to_contain_text("Tried in a browser")
+    assert_fits(page)
+    assert not errors
+
+
+def test_operator__changes_a_value__is_told_while_typing_and_sees_it_hold(
+    page: Page, server: str, account: User
+) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    log_in(page, server, account)
+    url = f"{server}/admin/configs/configkey/stream.heartbeat/"
+    page.goto(f"{url}value/")
+    seconds = "40" if "40" not in page.locator("main, body").first.inner_text() else "41"
+    page.fill("[name=value]", "999")
+    expect(page.locator("#value-check")).to_contain_text("At most 300.")
+    page.fill("[name=value]", seconds)
+    expect(page.locator("#value-check")).to_contain_text("This can be its value.")
+    page.fill("[name=reason]", "Tried in a browser")
+    assert_fits(page)
+    page.get_by_role("button", name="Publish now").click()
+    expect(page.locator("body")).to_contain_text(f"is now {seconds} seconds, version")
+    expect(page.locator("#value-now")).to_have_text(seconds)
+    assert_fits(page)
+
+    page.goto(f"{url}value/")
+    page.fill("[name=value]", "42")
+    page.fill("[name=reason]", "To be published later")
+    page.get_by_role("button", name="Save as draft").click()
+    expect(page.locator("body")).to_contain_text("Drafted")
+    publish = page.locator("a", has_text="Publish…")
+    if not publish.is_visible():
+        page.locator("a", has_text="more_horiz").first.click()
+    publish.click()
+    dialog = page.locator("#modal-content")
+    expect(dialog).to_contain_text("hold at once")
+    dialog.locator("textarea").fill("Now")
+    dialog.get_by_role("button", name="Publish").click()
+    expect(page.locator("body")).to_contain_text("Published “stream.heartbeat to 42 seconds”.")
     assert_fits(page)
     assert not errors
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
-import psycopg
 import pytest
 from django.test import Client
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
+from apps.configs.operations import UNSET, Proposal, draft_change_set, publish_change_set
+from apps.configs.runtime import configs, override_config
 from apps.flights.airports import airports
 from apps.flights.grammar import parse_flight_search
 from apps.flights.models import Airport
@@ -20,7 +23,8 @@ from layoverhq.errors import PROBLEM_CONTENT_TYPE
 from layoverhq.snapshot import connect
 from layoverhq.tenancy import operator_scope
 from tests.flights.factories import Shop
-from tests.servers import ENDPOINTS
+from tests.isolation import roles
+from tests.kernel.test_snapshot import until
 from tests.tenants import factories as tenants
 
 SEARCH = "/api/v1/flights/search"
@@ -113,21 +117,54 @@ def test_search__other_method__is_405(api: Client, shop: Shop, method: str) -> N
     problem(getattr(api, method)(SEARCH + "?" + urlencode(shop.asked)), 405)
 
 
-def test_search__database_too_slow__is_503_with_retry_after(
-    api: Client, shop: Shop, settings: Any
-) -> None:
-    settings.SEARCH_TIMEOUT_SECONDS = 0.05
-    offer = shop.sell()
-    database = settings.DATABASES["owner"]["NAME"]
-    with psycopg.connect(ENDPOINTS.url("layoverhq_owner", database)) as owner:
+@contextmanager
+def flights_locked() -> Iterator[None]:
+    """Let every search wait for the block to end."""
+    with roles.connect_as(roles.OWNER) as owner, owner.transaction():
         owner.execute("lock table flights in access exclusive mode")
+        yield
+
+
+def test_search__database_too_slow__is_503_with_retry_after(api: Client, shop: Shop) -> None:
+    offer = shop.sell()
+    with override_config({"flight.search_timeout": 0.05}), flights_locked():
         response = api.get(SEARCH, shop.asked)
-        assert problem(response, 503)["code"] == "query_timeout"
+        document = problem(response, 503)
+        assert document["code"] == "query_timeout"
+        assert "0.05 s" in document["detail"]
         assert response["Retry-After"]
     # The connection that was cut off is fit for the next request.
-    settings.SEARCH_TIMEOUT_SECONDS = 30
     (found,) = api.get(SEARCH, shop.asked).json()["results"]
     assert found["id"] == str(offer.pk)
+
+
+def publish_timeout(enterprise: Enterprise, seconds: Any) -> None:
+    """Give one enterprise another timeout, and wait until this process has heard of it."""
+    with operator_scope():
+        change_set = draft_change_set(
+            title="Search timeout",
+            reason="test",
+            proposals=[Proposal("flight.search_timeout", seconds, enterprise)],
+            actor=None,
+        )
+        publish_change_set(change_set=change_set)
+    expected = configs.get("flight.search_timeout") if seconds is UNSET else seconds
+    until(lambda: configs.get("flight.search_timeout", enterprise) == expected)
+
+
+def test_search__timeout_published__bounds_this_enterprises_next_search(
+    api: Client, enterprise: Enterprise, other_enterprise: Enterprise, shop: Shop
+) -> None:
+    offer = shop.sell()
+    publish_timeout(enterprise, 0.2)
+    assert configs.get("flight.search_timeout", other_enterprise) > 1
+    with flights_locked():
+        assert "0.2 s" in problem(api.get(SEARCH, shop.asked), 503)["detail"]
+    publish_timeout(enterprise, 0.1)
+    with flights_locked():
+        assert "0.1 s" in problem(api.get(SEARCH, shop.asked), 503)["detail"]
+    publish_timeout(enterprise, UNSET)
+    assert [each["id"] for each in api.get(SEARCH, shop.asked).json()["results"]] == [str(offer.pk)]
 
 
 def test_search__airport_made_inactive__is_unknown(api: Client, shop: Shop) -> None:

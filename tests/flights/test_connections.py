@@ -31,7 +31,7 @@ leg = st.tuples(
     st.lists(st.floats(1, 100), min_size=AIRPORTS**2, max_size=AIRPORTS**2),
     st.lists(st.booleans(), min_size=AIRPORTS**2, max_size=AIRPORTS**2),
     st.integers(0, 100),
-    st.integers(0, 1500),
+    st.integers(-100, 1500),
     st.integers(1, 50),
 )
 def test_connections__any_schedule__equal_the_brute_force(

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from apps.flights.demo import (
     DETOUR,
@@ -23,11 +24,13 @@ from apps.flights.network import Schedule, network, schedule
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SPRING_FORWARD = date(2027, 3, 14)
 FALL_BACK = date(2027, 11, 7)
+# As `layover.min_duration` is declared.
+SHORTEST = 90
 
 
 @pytest.fixture(scope="module")
 def offers() -> DemoOffers:
-    return demo_offers(date(2026, 12, 2))
+    return demo_offers(date(2026, 12, 2), minimum_layover_minutes=SHORTEST)
 
 
 def test_network__week__has_every_airport_placed_and_timed() -> None:
@@ -93,14 +96,43 @@ def test_demo_offers__one_stops__are_connections_that_a_traveller_would_take(
     legs, net = offers.schedule.legs, network()
     stops = offers.second >= 0
     first, second = offers.first[stops], offers.second[stops]
-    layover = legs.departure[second] - legs.arrival[first]
-    assert layover.min() >= MINIMUM_CONNECTION_MINUTES
+    layover = layovers(offers)
+    assert layover.min() == SHORTEST
     assert layover.max() <= MAXIMUM_LAYOVER_MINUTES
     via, origin, destination = legs.origin[second], legs.origin[first], legs.destination[second]
     assert (via == legs.destination[first]).all()
     assert (origin != destination).all()
     flown = net.miles[origin, via] + net.miles[via, destination]
     assert (flown <= DETOUR * net.miles[origin, destination]).all()
+
+
+def layovers(offers: DemoOffers) -> NDArray[np.int64]:
+    """Return the minutes of every one-stop offer's layover."""
+    legs, stops = offers.schedule.legs, offers.second >= 0
+    return legs.departure[offers.second[stops]] - legs.arrival[offers.first[stops]]
+
+
+@pytest.mark.parametrize(
+    ("minimum", "shortest"),
+    [
+        (0, MINIMUM_CONNECTION_MINUTES),
+        (MINIMUM_CONNECTION_MINUTES, MINIMUM_CONNECTION_MINUTES),
+        (300, 300),
+        (MAXIMUM_LAYOVER_MINUTES, MAXIMUM_LAYOVER_MINUTES),
+    ],
+)
+def test_demo_offers__minimum_layover__is_the_shortest_but_never_below_the_connection_time(
+    offers: DemoOffers, minimum: int, shortest: int
+) -> None:
+    assert layovers(demo_offers(offers.day, minimum_layover_minutes=minimum)).min() == shortest
+
+
+def test_demo_offers__minimum_beyond_the_longest_layover__leaves_the_nonstops(
+    offers: DemoOffers,
+) -> None:
+    few = demo_offers(offers.day, minimum_layover_minutes=MAXIMUM_LAYOVER_MINUTES + 1)
+    assert len(few) == (offers.second < 0).sum() > 0
+    assert (few.second < 0).all()
 
 
 def test_demo_offers__prices__lie_between_the_real_quartiles(offers: DemoOffers) -> None:
@@ -114,7 +146,8 @@ def test_demo_offers__prices__lie_between_the_real_quartiles(offers: DemoOffers)
 
 
 def test_demo_offers__same_day__are_the_same(offers: DemoOffers) -> None:
-    assert list(copy_lines(demo_offers(offers.day))) == list(copy_lines(offers))
+    again = demo_offers(offers.day, minimum_layover_minutes=SHORTEST)
+    assert list(copy_lines(again)) == list(copy_lines(offers))
 
 
 def test_demo_offers__busy_route__has_plenty_of_long_layovers_at_several_hubs(

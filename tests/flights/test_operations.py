@@ -13,11 +13,19 @@ import psycopg
 import pytest
 import time_machine
 from django.db import IntegrityError, connections
+from django.db.models import Min
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from apps.configs.runtime import override_config
 from apps.flights import operations, tasks
-from apps.flights.demo import PROVIDER, DemoOffers, busiest_routes, demo_offers
+from apps.flights.demo import (
+    MINIMUM_CONNECTION_MINUTES,
+    PROVIDER,
+    DemoOffers,
+    busiest_routes,
+    demo_offers,
+)
 from apps.flights.models import EnterpriseFlight, Flight, FlightLayover, InventoryLoad
 from apps.flights.network import network
 from apps.tenants.models import Enterprise
@@ -29,9 +37,9 @@ pytestmark = pytest.mark.usefixtures("operator")
 SAMPLE = 300
 
 
-def sample(day: date) -> DemoOffers:
+def sample(day: date, *, minimum_layover_minutes: int) -> DemoOffers:
     """Return a real day's offers on the busiest routes: enough to see, quick to store."""
-    offers = demo_offers(day)
+    offers = demo_offers(day, minimum_layover_minutes=minimum_layover_minutes)
     codes = network().codes
     pairs = {codes.index(one) * len(codes) + codes.index(two) for one, two in busiest_routes(10)}
     legs = offers.schedule.legs
@@ -83,6 +91,22 @@ def test_load_demo_days__new_days__stand_whole_and_are_entered(days: list[date])
         assert offer.layovers == [{"airport": layover.airport, "minutes": layover.minutes}]
         assert offer.modelled_fields == ("arrival_time", "date", "fare", "carrier")
         assert offer.enterprise is None
+
+
+def test_load_demo_days__min_duration_changed__builds_by_the_value_that_holds(
+    days: list[date],
+) -> None:
+    def shortest(day: date) -> int:
+        operations.load_demo_days(days=[day])
+        one_stops = Flight.objects.filter(departure_day=day, layover_count=1)
+        return int(one_stops.aggregate(least=Min("layover_min_minutes"))["least"])
+
+    with override_config({"layover.min_duration": 90}):
+        assert 90 <= shortest(days[0]) < 300
+    with override_config({"layover.min_duration": 300}):
+        assert shortest(days[1]) >= 300
+    with override_config({"layover.min_duration": 10}):
+        assert MINIMUM_CONNECTION_MINUTES <= shortest(days[2]) < 90
 
 
 def test_load_demo_days__again__changes_nothing(days: list[date]) -> None:
@@ -203,6 +227,23 @@ def test_load_negotiated_demo_offers__busy_routes__undercut_the_shared_price(
         assert not FlightLayover.objects.filter(enterprise__isnull=False).exists()
 
 
+def test_load_negotiated_demo_offers__own_min_duration__has_no_shorter_layover(
+    days: list[date], enterprise: Enterprise, other_enterprise: Enterprise
+) -> None:
+    operations.load_demo_days(days=days[:1])
+    with override_config({"layover.min_duration": 700}, tenant=enterprise):
+        for each in (enterprise, other_enterprise):
+            operations.load_negotiated_demo_offers(enterprise=each)
+
+    def shortest(each: Enterprise) -> int:
+        mine = EnterpriseFlight.objects.filter(enterprise=each)
+        assert mine.filter(layover_count=0).exists()
+        return int(mine.aggregate(least=Min("layover_min_minutes"))["least"])
+
+    assert shortest(enterprise) >= 700
+    assert shortest(other_enterprise) < 700
+
+
 def test_roll_demo_horizon__enterprise_of_the_demo__gets_offers_for_the_new_day(
     days: list[date], enterprise: Enterprise
 ) -> None:
@@ -256,7 +297,7 @@ def test_cleanup_expired_flights__of_the_database__deletes_one_batch(shop: Shop)
         "cleanup_expired_flights()",
         "open_offer_staging()",
         "store_staged_offers('2030-01-01', 'x', true)",
-        "negotiate_demo_offers(null, 'x', '{}', '{}')",
+        "negotiate_demo_offers(null, 'x', '{}', '{}', 90)",
     ],
 )
 def test_operators_functions__runtime_role__may_not_call_them(

@@ -17,7 +17,11 @@ TENANT_TABLES = """
     where c.relkind in ('r', 'p')
         and not c.relispartition
         and n.nspname = 'public'
-        and a.attname = case c.relname when 'enterprises' then 'id' else 'enterprise_id' end
+        and case c.relname
+            when 'enterprises' then a.attname = 'id'
+            -- the guide calls it tenant_id in system_configs
+            else a.attname in ('enterprise_id', 'tenant_id')
+        end
     order by c.relname
 """
 
@@ -52,6 +56,33 @@ def tenant_tables(connection: psycopg.Connection[Any]) -> list[TenantTable]:
 def partitions(connection: psycopg.Connection[Any]) -> list[str]:
     """Return every partition, schema-qualified and quoted."""
     return [name for (name,) in connection.execute(PARTITIONS).fetchall()]
+
+
+def insertable_columns(connection: psycopg.Connection[Any], table: TenantTable) -> list[str]:
+    """Return the columns that an insert may name: all but the generated ones."""
+    return [
+        name
+        for (name,) in connection.execute(
+            "select attname from pg_attribute where attrelid = %s::regclass"
+            " and attnum > 0 and not attisdropped and attgenerated = '' order by attnum",
+            [f"public.{table.name}"],
+        ).fetchall()
+    ]
+
+
+def updatable_columns(
+    connection: psycopg.Connection[Any], table: TenantTable, role: str
+) -> list[str]:
+    """Return the columns that a role may update."""
+    return [
+        name
+        for name in insertable_columns(connection, table)
+        if connection.execute(
+            "select has_column_privilege(%s, %s::regclass, %s, 'update')",
+            [role, f"public.{table.name}", name],
+        ).fetchone()
+        == (True,)
+    ]
 
 
 def has_shared_rows(connection: psycopg.Connection[Any], table: TenantTable) -> bool:

@@ -69,6 +69,25 @@ PLANTERS: dict[str, str] = {
             enterprise_id, departure_day, minutes, position, flight_id, airport
         ) values (%(enterprise)s, current_date, 95, 1, uuidv7(), 'QQQ')
     """,
+    "config_release_tenants": """
+        with planted as (
+            insert into config_change_sets (title, reason, stage, problem, updated_at)
+            values ('planted', 'planted', 'draft', '', now())
+            returning id
+        )
+        insert into config_release_tenants (enterprise_id, change_set_id)
+        select %(enterprise)s, id from planted
+    """,
+    # The platform's value stands already, and others rely on it: its planted row is history.
+    "system_configs": """
+        insert into system_configs (key, tenant_id, value, value_type, category, status)
+        values (
+            'layover.min_duration', %(enterprise)s, '95', 'number', 'business',
+            case when %(enterprise)s::uuid is null then 'superseded' else 'active' end
+        )
+    """,
+    # The trigger on system_configs tells of the rows above.
+    "snapshot_changes": "",
 }
 
 

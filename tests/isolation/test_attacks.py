@@ -89,6 +89,11 @@ def count_of(superuser: psycopg.Connection[Any], table: TenantTable, tenant: UUI
     return int(row[0])
 
 
+def shared_tables(field: Field) -> list[TenantTable]:
+    """Return the tables with rows that belong to nobody."""
+    return [table for table in field.tables if table.name in field.shared]
+
+
 def may(connection: psycopg.Connection[Any], table: TenantTable, privilege: str) -> bool:
     row = connection.execute(
         "select has_table_privilege(%(role)s, %(table)s, %(privilege)s)"
@@ -200,12 +205,21 @@ def test_context__garbage__widens_nothing(field, app, value):
         assert set(seen) <= {None}, (table, text)
 
 
-def copied_row(table: TenantTable, tenant: sql.Composable) -> sql.Composed:
+def names_of(connection: psycopg.Connection[Any], table: TenantTable) -> sql.Composed:
+    """Return the list of columns of an insert into the table."""
+    return sql.SQL(", ").join(map(sql.Identifier, catalogue.insertable_columns(connection, table)))
+
+
+def copied_row(
+    connection: psycopg.Connection[Any], table: TenantTable, tenant: sql.Composable
+) -> sql.Composed:
     """Return an insert of a tenant's row, taken from a visible one and re-labelled."""
     return compose(
-        "insert into {table} select (jsonb_populate_record(r, jsonb_build_object("
-        " {name}, {tenant}::uuid))).* from {table} r where {column} is not null limit 1",
+        "insert into {table} ({columns}) select {columns} from ("
+        " select (jsonb_populate_record(r, jsonb_build_object({name}, {tenant}::uuid))).*"
+        " from {table} r where {column} is not null limit 1) as copied",
         table,
+        columns=names_of(connection, table),
         name=sql.Literal(table.column),
         tenant=tenant,
     )
@@ -213,7 +227,7 @@ def copied_row(table: TenantTable, tenant: sql.Composable) -> sql.Composed:
 
 def test_insert__for_another_tenant__refused(field, app, superuser):
     for table in field.tables:
-        statement = copied_row(table, sql.Literal(field.victim))
+        statement = copied_row(superuser, table, sql.Literal(field.victim))
         with roles.acting_as(app, field.attacker), pytest.raises(errors.InsufficientPrivilege):
             app.execute(statement)
         with (
@@ -224,13 +238,12 @@ def test_insert__for_another_tenant__refused(field, app, superuser):
 
 
 def test_insert__of_a_shared_row__refused(field, superuser):
-    for name in field.shared:
-        table = TenantTable(name, "enterprise_id")
+    for table in shared_tables(field):
         with (
             everything_granted(superuser, table, field.attacker) as granted,
             pytest.raises(errors.InsufficientPrivilege, match="row-level security"),
         ):
-            granted.execute(copied_row(table, sql.SQL("null")))
+            granted.execute(copied_row(superuser, table, sql.SQL("null")))
 
 
 def test_insert__without_context__refused(field, superuser):
@@ -248,7 +261,13 @@ def test_insert__without_context__refused(field, superuser):
             superuser.execute("grant all on loot to layoverhq_app")
             superuser.execute("set local role layoverhq_app")
             with pytest.raises(errors.InsufficientPrivilege, match="row-level security"):
-                superuser.execute(compose("insert into {table} select * from loot", table))
+                superuser.execute(
+                    compose(
+                        "insert into {table} ({columns}) select {columns} from loot",
+                        table,
+                        columns=names_of(superuser, table),
+                    )
+                )
 
 
 def test_update__of_the_victims_rows__touches_none(field, app, superuser):
@@ -262,12 +281,23 @@ def test_update__of_the_victims_rows__touches_none(field, app, superuser):
         )
         with everything_granted(superuser, table, field.attacker) as granted:
             assert granted.execute(statement).rowcount == 0, table
-        with roles.acting_as(app, field.attacker):
-            if may(app, table, "update"):
-                assert app.execute(statement).rowcount == 0, table
-            else:
-                with pytest.raises(errors.InsufficientPrivilege):
-                    app.execute(statement)
+        granted_columns = catalogue.updatable_columns(superuser, table, roles.APP)
+        if table.column not in granted_columns:
+            with roles.acting_as(app, field.attacker), pytest.raises(errors.InsufficientPrivilege):
+                app.execute(statement)
+        for column in granted_columns:
+            with roles.acting_as(app, field.attacker):
+                touched = app.execute(
+                    compose(
+                        "update {table} set {mine} = {mine} where {column} = {victim}"
+                        " or {column} is distinct from {attacker}",
+                        table,
+                        mine=sql.Identifier(column),
+                        victim=sql.Literal(field.victim),
+                        attacker=sql.Literal(field.attacker),
+                    )
+                )
+                assert touched.rowcount == 0, (table, column)
 
 
 def test_update__moving_an_own_row_to_the_victim__refused(field, app, superuser):
@@ -288,8 +318,7 @@ def test_update__moving_an_own_row_to_the_victim__refused(field, app, superuser)
 
 
 def test_update__making_an_own_row_shared__refused(field, superuser):
-    for name in field.shared:
-        table = TenantTable(name, "enterprise_id")
+    for table in shared_tables(field):
         with (
             everything_granted(superuser, table, field.attacker) as granted,
             pytest.raises(errors.InsufficientPrivilege, match="row-level security"),

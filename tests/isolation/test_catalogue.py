@@ -47,6 +47,7 @@ def test_tenant_tables__catalogue__are_found(database):
     found = {table.name for table in catalogue.tenant_tables(database)}
     assert found >= {
         "enterprises", "domains", "users", "api_keys", "offboardings", "travellers", "audit_log",
+        "system_configs", "config_release_tenants", "snapshot_changes",
     }  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def test_policies__for_the_runtime_role__are_none_but_the_known(database):
         " where (roles && '{layoverhq_app,public}')"
         " and policyname <> 'tenant_isolation'"
         " and not (policyname = 'shared_rows' and cmd = 'SELECT'"
-        "   and qual in ('(enterprise_id IS NULL)'))",
+        "   and qual in ('(enterprise_id IS NULL)', '(tenant_id IS NULL)'))",
     )
 
 
@@ -140,23 +141,32 @@ def test_default_privileges__none__stand(database):
 
 
 def test_foreign_keys__between_tenant_tables__include_the_tenant(database):
-    # A plain one lets one tenant's delete cascade into another's row.
+    # A plain one lets one tenant's delete cascade into another's row. The one known deletes
+    # nothing, names operators, who are nobody's users, and is closed to tenants by its table's
+    # trigger: tests/configs/test_sql.py tries.
     assert not names(
         database,
         """
         select format('%%s.%%I', k.conrelid::regclass, k.conname)
         from pg_constraint k
         join pg_attribute here on here.attrelid = k.conrelid
-            and here.attname = 'enterprise_id' and not here.attisdropped
+            and here.attname in ('enterprise_id', 'tenant_id') and not here.attisdropped
         join pg_attribute there on there.attrelid = k.confrelid
-            and there.attname = case k.confrelid::regclass::text
-                when 'enterprises' then 'id' else 'enterprise_id' end
+            and case k.confrelid::regclass::text
+                when 'enterprises' then there.attname = 'id'
+                else there.attname in ('enterprise_id', 'tenant_id')
+            end
             and not there.attisdropped
         where k.contype = 'f'
             and not exists (
                 select
                 from unnest(k.conkey, k.confkey) as pair (mine, theirs)
                 where pair.mine = here.attnum and pair.theirs = there.attnum
+            )
+            and not (
+                k.conrelid = 'public.system_configs'::regclass
+                and k.confrelid = 'public.users'::regclass
+                and k.confdeltype = 'a'
             )
         """,
     )
@@ -203,7 +213,18 @@ def test_security_definer_functions__of_the_runtime_role__are_the_known_ones(dat
             " where p.prosecdef and n.nspname !~ '^pg_'"
             " and has_function_privilege('layoverhq_app', p.oid, 'execute')",
         )
-    ) == {"api_key_directory()", "touch_api_key(uuid)"}
+    ) == {
+        "api_key_directory()",
+        "touch_api_key(uuid)",
+        # What a process holds for all its tenants, and how it keeps up: see apps/configs/runtime.
+        "config_directory(text[])",
+        "config_overrides(text[])",
+        "config_overrides_since(bigint)",
+        "snapshot_changes_since(text,bigint)",
+        # What it tells the operators of itself.
+        "report_process(uuid,text,text,integer,timestamp with time zone,jsonb)",
+        "report_process_end(uuid)",
+    }
 
 
 def test_roles__runtime_and_operator__own_nothing_and_are_bound_by_policies(database):
@@ -288,7 +309,11 @@ def test_runtime_role__grants__touch_tenants_and_reference_tables_only(database)
             " and not c.relrowsecurity",
         )
     )
-    assert open_to_all <= {"snapshot_versions", "airports", "inventory_loads"}
+    assert open_to_all <= {
+        "snapshot_versions", "airports", "inventory_loads",
+        # Declarations only: their values are in system_configs, and a secret has no default.
+        "config_keys", "config_categories",
+    }  # fmt: skip
     assert not names(
         database,
         "select format('%%s %%s', c.oid::regclass, grants.privilege_type) from pg_class c"

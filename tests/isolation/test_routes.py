@@ -14,6 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from apps.tenants.models import Enterprise, Scope
 from apps.tenants.operations import IssuedKey
 from layoverhq.errors import PROBLEM_CONTENT_TYPE
+from tests.configs.declared import declare, publish
 from tests.isolation import roles
 from tests.tenants import factories
 
@@ -27,6 +28,8 @@ class Victim:
     enterprise: Enterprise
     key: IssuedKey
     offer_id: str = ""
+    config_key: str = ""
+    own_words: str = ""
 
     @property
     def traces(self) -> list[str]:
@@ -38,16 +41,32 @@ class Victim:
             self.key.key.prefix,
             self.key.key.name,
             *([self.offer_id] if self.offer_id else []),
+            *([self.own_words] if self.own_words else []),
         ]
 
 
 @dataclass(frozen=True)
 class Route:
-    """How a route is called: `ids` leads to the victim's objects, which are not found."""
+    """How a route is called: `ids` leads to the victim's objects, which are not found.
+
+    Where the names are `everybodys`, each tenant sees its own of what they name. `status` is what
+    those who may are answered, `writes` the methods that do not only read.
+    """
 
     scope: Scope
     ids: Callable[[Victim], dict[str, Any]] | None = None
     query: dict[str, str] = field(default_factory=dict)
+    everybodys: bool = False
+    status: int = 200
+    writes: frozenset[str] = frozenset()
+
+    @property
+    def foreign_status(self) -> int:
+        return 404 if self.ids and not self.everybodys else self.status
+
+
+def config_key(victim: Victim) -> dict[str, Any]:
+    return {"key": victim.config_key}
 
 
 TOMORROW = date.today() + timedelta(days=1)
@@ -61,6 +80,13 @@ ROUTES: dict[str, Route] = {
         Scope.FLIGHTS_READ,
         query={"origin": "ORD", "destination": "DEN", "departure_date": TOMORROW.isoformat()},
     ),
+    "api-config-list": Route(Scope.CONFIGS_READ),
+    "api-config": Route(
+        Scope.CONFIGS_READ, ids=config_key, everybodys=True, writes=frozenset({"put", "delete"})
+    ),
+    "api-config-explain": Route(Scope.CONFIGS_READ, ids=config_key, everybodys=True),
+    # The stream process has the events: see tests/configs/test_stream.py.
+    "api-events": Route(Scope.CONFIGS_READ, status=404),
 }
 
 
@@ -116,7 +142,9 @@ def plant_offer(enterprise: Enterprise) -> str:
 def victim() -> Victim:
     enterprise = factories.make_enterprise(name=factories.unique("Victim Travel"))
     key = factories.make_key(enterprise, name=factories.unique("victims-key"))
-    return Victim(enterprise, key, plant_offer(enterprise))
+    config, words = declare("string"), factories.unique("victims-words")
+    publish((config, words, enterprise))
+    return Victim(enterprise, key, plant_offer(enterprise), config.key, words)
 
 
 @pytest.fixture(scope="module")
@@ -158,11 +186,12 @@ def test_route__with_ids__has_an_id_of_the_victim_for_each(name, victim):
 @pytest.mark.parametrize("name", sorted(API))
 def test_route__another_tenants_key__finds_nothing_of_the_victims(name, attacker, victim):
     response = attacker.get(address(name, victim), ROUTES[name].query)
-    if ROUTES[name].ids:
+    if ROUTES[name].ids and not ROUTES[name].everybodys:
         assert_problem(response, 404, "not_found", victim)
     else:
-        assert response.status_code == 200
-        assert response.headers["Content-Type"] == "application/json"
+        assert response.status_code == ROUTES[name].status
+        if response.status_code == 200:
+            assert response.headers["Content-Type"] == "application/json"
         assert_no_trace(response, victim)
 
 
@@ -172,8 +201,9 @@ def test_route__the_victims_own_key__finds_it(name, victim):
     factories.await_key(victim.key.token)
     client = factories.client_with(victim.key.token)
     response = client.get(address(name, victim), ROUTES[name].query)
-    assert response.status_code == 200
-    assert any(trace in response.content.decode() for trace in victim.traces)
+    assert response.status_code == ROUTES[name].status
+    if response.status_code == 200:
+        assert any(trace in response.content.decode() for trace in victim.traces)
 
 
 @pytest.mark.parametrize("name", sorted(API))
@@ -217,17 +247,53 @@ def test_route__context_in_the_callers_headers__is_not_believed(name, attacker, 
             "Host": f"{victim.enterprise.slug}.localhost",
         },
     )
-    assert response.status_code == (404 if ROUTES[name].ids else 200)
+    assert response.status_code == ROUTES[name].foreign_status
     assert_no_trace(response, victim)
 
 
-@pytest.mark.parametrize("name", sorted(API))
-@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+READING = [
+    (name, method)
+    for name in sorted(API)
+    for method in ("post", "put", "patch", "delete")
+    if method not in ROUTES[name].writes
+]
+WRITING = [(name, method) for name in sorted(API) for method in sorted(ROUTES[name].writes)]
+
+
+@pytest.mark.parametrize(("name", "method"), READING)
 def test_route__writing_to_a_reading_one__is_405(name, method, attacker, victim):
     response = getattr(attacker, method)(address(name, victim), content_type="application/json")
     assert_problem(response, 405, "method_not_allowed", victim)
     assert "GET" in response.headers["Allow"]
     assert "{" not in response.json()["title"]
+
+
+@pytest.mark.parametrize(("name", "method"), WRITING)
+def test_route__written_with_another_tenants_key__changes_nothing_of_the_victims(
+    name, method, attacker, victim
+):
+    path = address(name, victim)
+    factories.await_key(victim.key.token)
+    mine = factories.client_with(victim.key.token)
+    before = mine.get(path).json()
+    # With the version that the victim has, and with that of nothing.
+    for version in (before["override"]["version"], 0):
+        response = getattr(attacker, method)(
+            f"{path}?version={version}" if method == "delete" else path,
+            {"value": "the attacker's", "version": version},
+            content_type="application/json",
+        )
+        assert_no_trace(response, victim)
+        assert mine.get(path).json() == before
+
+
+@pytest.mark.parametrize(("name", "method"), WRITING)
+def test_route__written_with_a_key_that_reads__is_403(name, method, victim):
+    others = [scope for scope in Scope if scope != Scope.CONFIGS_WRITE]
+    client = factories.make_client(factories.make_enterprise(), others)
+    response = getattr(client, method)(address(name, victim), content_type="application/json")
+    assert_problem(response, 403, "scope_missing", victim)
+    assert Scope.CONFIGS_WRITE in response.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from celery import Task
+from celery import Task, signals
 from celery.app.trace import build_tracer
 from kombu import Connection
 
-from layoverhq import context
+from layoverhq import context, processes
 from layoverhq.celery import HEADER, app
 from layoverhq.context import RequestContext
 from layoverhq.tenancy import current_alias
@@ -106,7 +106,9 @@ def test_header__context__carries_no_address_and_no_agent(broker):
 
 
 def test_tasks__of_the_project__take_arguments_of_later_releases():
-    app.loader.import_default_modules()
+    # As a worker finds them, without its django.setup(): that would configure logging anew, and
+    # what later tests capture would come from loggers that know the old configuration.
+    app.autodiscover_tasks(force=True)
     ours = [task for name, task in app.tasks.items() if name.startswith(("layoverhq.", "apps."))]
     assert ours
     closed = [
@@ -118,3 +120,17 @@ def test_tasks__of_the_project__take_arguments_of_later_releases():
         )
     ]
     assert not closed
+
+
+@pytest.mark.parametrize(
+    ("signal", "kind"),
+    [
+        (signals.worker_init, "worker"),
+        (signals.worker_process_init, "worker"),
+        (signals.beat_init, "beat"),
+    ],
+)
+def test_process__of_celery__says_what_it_is(signal, kind, monkeypatch):
+    monkeypatch.setattr(processes, "_kind", "command")
+    signal.send(sender=None)
+    assert processes._kind == kind

@@ -86,6 +86,13 @@ def test_encryption_keys__one_of_two_weak__is_told_by_its_place(strong):
     assert "key 2" in said
 
 
+def test_encryption_keys__one_name_for_two__is_an_error(strong):
+    strong.ENCRYPTION_KEYS = [strong_key("k1"), strong_key("k2"), strong_key("k1")]
+    assert found() == [
+        ("layoverhq.E005", "ENCRYPTION_KEYS key 3 (k1) has the name of an earlier one")
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("SECRET_KEY", "weak"), ("ENCRYPTION_KEYS", ["k1:AAAA"])]
 )

@@ -61,6 +61,8 @@ def _table() -> Iterator[None]:
             "grant select, insert, update, delete on public.test_notes to layoverhq_operator"
         )
         owner.execute("select feed_snapshot('public.test_notes', 'test_notes', '{text}')")
+        # Whichever test comes first finds a version.
+        owner.execute("select raise_snapshot('test_notes')")
         yield
         owner.execute("drop table public.test_notes")
         owner.execute("delete from public.snapshot_versions where name = 'test_notes'")
@@ -88,7 +90,7 @@ def add(writer: psycopg.Connection[Any]) -> str:
 
 
 def listener_pid() -> int:
-    """Return the server process of the listener, once it is the only snapshot connection."""
+    """Return the server process of the listener, once it is our only snapshot connection."""
     pids: list[int] = []
 
     def alone() -> bool:
@@ -96,7 +98,8 @@ def listener_pid() -> int:
             pid
             for (pid,) in superuser.execute(
                 "select pid from pg_stat_activity"
-                " where application_name = 'layoverhq snapshot' and datname = current_database()"
+                " where application_name = %s and datname = current_database()",
+                [f"layoverhq snapshot {os.getpid()}"],
             )
         ]
         return len(pids) == 1
@@ -318,8 +321,8 @@ def test_notification__long_values__names_no_value(notes, writer):
 def test_listener__its_connection__is_the_runtime_roles(notes):
     with roles.connect_as_superuser() as superuser:
         roles_seen = superuser.execute(
-            "select distinct usename from pg_stat_activity"
-            " where application_name = 'layoverhq snapshot'"
+            "select distinct usename from pg_stat_activity where application_name = %s",
+            [f"layoverhq snapshot {os.getpid()}"],
         ).fetchall()
     assert roles_seen == [("layoverhq_app",)]
 

@@ -215,3 +215,30 @@ def test_require_reachable__nobody_listens__says_where_and_keeps_the_password(
     assert line.startswith(f"{name}: cannot connect to 127.0.0.1:{port}")
     assert line.endswith("(connection refused)")
     assert SECRET not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("http://127.0.0.1:8100", "http://127.0.0.1:8100"),
+        ("https://events.example.com/", "https://events.example.com"),
+    ],
+)
+def test_base_url__address__comes_without_a_slash(
+    text: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAM_URL", text)
+    assert environment.base_url("STREAM_URL") == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.1:8100", "ftp://a", "http://", "http://a:0", "http://a/events", "http://a?b=1",
+     "http://a#b", "http://a b", "javascript://a", "http://a:x"],
+)  # fmt: skip
+def test_base_url__anything_else__is_one_line_that_names_the_variable(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAM_URL", text)
+    with pytest.raises(EnvironmentProblem, match=r"^STREAM_URL: [^\n]+$"):
+        environment.base_url("STREAM_URL")

@@ -1,5 +1,6 @@
 """What `up` decides before it starts anything."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ from django.core.management import CommandError, call_command
 
 from layoverhq import environment
 from layoverhq.environment import EnvironmentProblem
+from layoverhq.management.commands.up import Platform
 from layoverhq.stack.files import held_lock
+from layoverhq.stack.ports import free_ports, is_free
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +57,34 @@ def test_up__production_without_urls__embeds_nothing(
 def test_stack__reset_without_yes__erases_nothing(empty_folder: Path) -> None:
     with pytest.raises(CommandError, match="--yes"):
         call_command("stack", "reset")
+
+
+@pytest.mark.parametrize("taken", [0, 100])
+def test_up__port_of_web_or_of_stream_taken__both_move_on(
+    taken: int, empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    first = next(port for port in free_ports(19_000) if is_free(port + 100) and is_free(port + 101))
+    monkeypatch.setenv("PORT", str(first))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", first + taken))
+        other.listen()
+        chosen = Platform(empty_folder, seed=False).first_port()
+
+    assert chosen > first
+    assert is_free(chosen)
+    assert is_free(chosen + 100)
+    told = capfd.readouterr().out
+    assert told == (
+        f"Port {first} or {first + 100} is taken: "
+        f"web on {chosen}, stream on {chosen + 100} instead.\n"
+    )
+
+
+def test_up__ports_free__are_taken_as_asked(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    first = next(port for port in free_ports(19_500) if is_free(port + 100))
+    monkeypatch.setenv("PORT", str(first))
+
+    assert Platform(empty_folder, seed=False).first_port() == first
+    assert capfd.readouterr().out == ""

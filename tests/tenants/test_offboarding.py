@@ -11,11 +11,13 @@ from django.core.files.storage import default_storage
 from django.db import DatabaseError, connections
 
 from apps.audit.models import AuditEvent
+from apps.configs.operations import Proposal, stage_release
 from apps.tenants import offboarding as leaving
 from apps.tenants.models import ApiKey, Enterprise, Offboarding, User
 from apps.tenants.operations import WrongStatus
 from apps.trips.models import Traveller
 from layoverhq.tenancy import operator_scope, tenant_scope
+from tests.configs.factories import await_value, declare, draft, history, set_value
 from tests.tenants import factories
 
 
@@ -91,6 +93,55 @@ def test_offboarding__erased__nothing_is_left_and_others_keep_theirs(
         kept = trail.exclude(table_name__in=["enterprises", "offboardings"])
         assert not kept.exclude(old_values=None).exists()
         assert not kept.exclude(new_values=None).exists()
+
+
+def test_offboarding__with_configuration_of_its_own__is_exported_sealed_and_erased(
+    enterprise, other_enterprise, queued
+):
+    key, secret = declare(default_value=0), declare("string", is_secret=True)
+    for tenant in (enterprise, other_enterprise):
+        set_value(key, 1, tenant)
+        set_value(key, 2, tenant)
+        set_value(secret, "archived hush", tenant)
+    release = draft(Proposal(key.key, 5))
+    with operator_scope():
+        stage_release(change_set=release, enterprises=[enterprise, other_enterprise])
+        started = leaving.start_offboarding(enterprise=enterprise)
+    exported = advanced(started)
+    with default_storage.open(exported.archive) as file:
+        archive = zipfile.ZipFile(io.BytesIO(file.read()))
+    rows = [json.loads(line) for line in archive.open("system_configs.ndjson")]
+    assert {(row["key"], row["version"], row["tenant_id"]) for row in rows} == {
+        (key.key, 1, str(enterprise.pk)),
+        (key.key, 2, str(enterprise.pk)),
+        (secret.key, 1, str(enterprise.pk)),
+    }
+    assert len(archive.open("config_release_tenants.ndjson").readlines()) == 1
+    assert all(b"hush" not in archive.read(name) for name in archive.namelist())
+    # Until it is being erased, nobody deletes history.
+    with (
+        operator_scope(),
+        connections["operator"].cursor() as cursor,
+        pytest.raises(DatabaseError, match="never deleted"),
+    ):
+        cursor.execute("delete from system_configs where tenant_id = %s", [enterprise.pk])
+    with operator_scope():
+        leaving.erase_enterprise(offboarding=exported, confirmation=enterprise.slug)
+    assert advanced(exported).stage == Offboarding.Stage.ERASED
+    assert history(key, enterprise) == history(secret, enterprise) == []
+    assert [status for _, status, _ in history(key, other_enterprise)] == ["superseded", "active"]
+    assert history(secret, other_enterprise)[0][1] == "active"
+    with operator_scope():
+        assert [named.enterprise_id for named in release.release_tenants.all()] == [
+            other_enterprise.pk
+        ]
+        trail = AuditEvent.objects.filter(
+            enterprise_id=enterprise.pk, table_name="system_configs", operation="DELETE"
+        )
+        assert trail.count() == 3
+        assert not trail.exclude(old_values=None).exists()
+    await_value(key, 0, enterprise)
+    await_value(key, 2, other_enterprise)
 
 
 def test_erase__confirmation_differs__refused_and_nothing_changes(enterprise, queued):

@@ -1,5 +1,6 @@
 drop trigger config_key_truncate on public.config_keys;
 drop trigger config_change_truncate on public.system_configs;
+drop trigger config_category_notify on public.config_categories;
 drop trigger config_key_notify_delete on public.config_keys;
 drop trigger config_key_notify_update on public.config_keys;
 drop trigger config_key_notify_insert on public.config_keys;

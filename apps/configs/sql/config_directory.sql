@@ -1,7 +1,8 @@
 -- Configuration as every process holds it in memory, and how processes learn of changes.
 
 -- A key a row: its declaration, and what the platform and a staged release say. Secrets are
--- sealed. Of a few keys at a time, which bounds what the reader and the server hold.
+-- sealed; `overridable` is what set_override asks of a key. Of a few keys at a time, which bounds
+-- what the reader and the server hold.
 create function public.config_directory(keys text[]) returns table (
     key text,
     value_type text,
@@ -10,6 +11,9 @@ create function public.config_directory(keys text[]) returns table (
     requires_restart boolean,
     is_secret boolean,
     tenant_visible boolean,
+    description text,
+    category text,
+    overridable boolean,
     platform jsonb,
     platform_version integer,
     staged jsonb,
@@ -23,7 +27,7 @@ set search_path = public, pg_temp
 begin atomic
     select
         k.key, k.value_type, k.schema, k.default_value, k.requires_restart, k.is_secret,
-        k.tenant_visible,
+        k.tenant_visible, k.description, k.category, k.tenant_overridable and not g.is_protected,
         p.value, p.version,
         s.value, s.release_percentage, s.change_set_id,
         array(
@@ -32,6 +36,7 @@ begin atomic
             where t.change_set_id = s.change_set_id
         )
     from public.config_keys k
+    join public.config_categories g on g.name = k.category
     left join public.system_configs p
         on p.key = k.key
         and coalesce(p.tenant_id, '00000000-0000-0000-0000-000000000000'::uuid)
@@ -119,7 +124,10 @@ begin
         )::text
     )
     from changed c
-    where c.status in ('staged', 'active') or tg_op = 'DELETE';
+    where c.status in ('staged', 'active')
+        -- a staged release that is taken back
+        or (c.status = 'rejected' and c.release_percentage is not null)
+        or tg_op = 'DELETE';
     return null;
 end
 $$;
@@ -164,6 +172,8 @@ create trigger config_key_notify_delete after delete on public.config_keys
     for each statement execute function public.notify_config_key_change();
 
 -- After these nothing tells what changed: everybody loads the whole.
+create trigger config_category_notify after update of is_protected on public.config_categories
+    for each statement execute function public.notify_snapshot('configs');
 create trigger config_change_truncate after truncate on public.system_configs
     for each statement execute function public.notify_snapshot('configs');
 create trigger config_key_truncate after truncate on public.config_keys

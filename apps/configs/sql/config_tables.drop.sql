@@ -1,6 +1,8 @@
 drop trigger system_configs_guard on public.system_configs;
 drop function public.guard_config_history();
 drop function public.reseal_config(uuid, text, text);
+drop trigger system_configs_status on public.system_configs;
+drop function public.guard_config_status();
 drop trigger system_configs_stamp on public.system_configs;
 drop function public.stamp_config();
 drop function public.lock_config(text, uuid);
@@ -9,7 +11,9 @@ drop index public.system_configs_key_staged;
 drop index public.system_configs_key_tenant_version;
 drop index public.system_configs_expiring;
 alter table public.system_configs
-    drop constraint system_configs_value_typed, drop constraint system_configs_value_size;
+    drop constraint system_configs_value_typed,
+    drop constraint system_configs_value_size,
+    drop constraint system_configs_staged_whole;
 alter table public.config_keys
     drop constraint config_keys_default_typed, drop constraint config_keys_schema_object;
 drop function public.config_type_matches(jsonb, text);

@@ -27,7 +27,12 @@ alter table public.system_configs
             else public.config_type_matches(value, value_type)
         end
     ),
-    add constraint system_configs_value_size check (octet_length(value::text) <= 400000);
+    add constraint system_configs_value_size check (octet_length(value::text) <= 400000),
+    -- It reaches every tenant, so that no tenant's row may be one.
+    add constraint system_configs_staged_whole check (
+        status <> 'staged'
+        or (tenant_id is null and change_set_id is not null and release_percentage is not null)
+    );
 
 -- One active value a key and tenant, as the guide has it; one staged release a key; and numbers
 -- that are never used twice.
@@ -61,6 +66,16 @@ begin
             message = format('the key %s is not declared', new.key),
             constraint = 'system_configs_key_declared';
     end if;
+    -- A tenant overrides what it may, and names no user and no change set: those of others could
+    -- be guessed at, and held fast by its reference.
+    if current_user = 'layoverhq_app' and not (
+        declared.tenant_overridable
+        and new.status = 'active'
+        and num_nonnulls(new.created_by, new.change_set_id, new.release_percentage) = 0
+    ) then
+        raise insufficient_privilege using
+            message = format('the key %s is not set like this by a tenant', new.key);
+    end if;
     new.value_type := declared.value_type;
     new.description := declared.description;
     new.category := declared.category;
@@ -89,6 +104,30 @@ return pg_advisory_xact_lock(
 
 create trigger system_configs_stamp before insert on public.system_configs
     for each row execute function public.stamp_config();
+
+-- Versions go one way, and what was superseded or rejected stays so: an old value comes back as a
+-- new version. A tenant's own write only ever supersedes.
+create function public.guard_config_status() returns trigger
+language plpgsql
+set search_path = public, pg_temp
+as $$
+begin
+    if (old.status, new.status) not in (
+        ('draft', 'scheduled'), ('draft', 'staged'), ('draft', 'active'), ('draft', 'rejected'),
+        ('scheduled', 'draft'), ('scheduled', 'active'), ('scheduled', 'rejected'),
+        ('staged', 'active'), ('staged', 'rejected'),
+        ('active', 'superseded')
+    ) or (current_user = 'layoverhq_app' and new.status <> 'superseded') then
+        raise insufficient_privilege using
+            message = format('a version does not go from %s to %s', old.status, new.status);
+    end if;
+    return new;
+end
+$$;
+
+create trigger system_configs_status before update of status on public.system_configs
+    for each row when (new.status is distinct from old.status)
+    execute function public.guard_config_status();
 
 -- Seals a secret's version anew, under another key of the ring: the one way in which a value
 -- ever changes. Does nothing where somebody was faster.

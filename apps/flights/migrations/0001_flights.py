@@ -312,5 +312,5 @@ class Migration(migrations.Migration):
         ),
         InstallSQL("flights", "search_flights", digest="1178516171fa4aca"),
         InstallSQL("flights", "cleanup_expired_flights", digest="b7390e9f9e8eca0d"),
-        InstallSQL("flights", "negotiate_demo_offers", digest="b0492647775dcd45"),
+        InstallSQL("flights", "negotiate_demo_offers", digest="d7779470aca6ebad"),
     ]

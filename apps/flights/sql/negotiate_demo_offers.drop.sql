@@ -1,1 +1,1 @@
-drop function public.negotiate_demo_offers(uuid, text, text[], text[]);
+drop function public.negotiate_demo_offers(uuid, text, text[], text[], integer);

@@ -1,12 +1,14 @@
 -- Gives an enterprise of the demo negotiated offers on the routes named, 5 to 10 per cent below
 -- the shared price: each day's two cheapest with a layover of eight hours or more, and the two
--- cheapest without. Returns how many it added; what stands already it leaves.
+-- cheapest without, none with a layover under `shortest` minutes. Returns how many it added; what
+-- stands already it leaves.
 
 create function public.negotiate_demo_offers(
     buyer uuid,
     offer_provider text,
     origins text[],
-    destinations text[]
+    destinations text[],
+    shortest integer
 ) returns integer
 language sql
 set search_path = public, pg_temp
@@ -24,6 +26,7 @@ begin atomic
         join public.flights f
             on f.origin_airport = route.origin and f.destination_airport = route.destination
         where f.enterprise_id is null and f.modelled and f.expires_at > now()
+            and coalesce(f.layover_min_minutes >= shortest, true)
     ), added as (
         insert into public.enterprise_flights (
             departure_at, arrival_at, price_minor, expires_at, departure_day, duration_minutes,
@@ -63,6 +66,7 @@ begin atomic
     select count(*)::integer from added;
 end;
 
-revoke execute on function public.negotiate_demo_offers(uuid, text, text[], text[]) from public;
-grant execute on function public.negotiate_demo_offers(uuid, text, text[], text[])
+revoke execute on function public.negotiate_demo_offers(uuid, text, text[], text[], integer)
+    from public;
+grant execute on function public.negotiate_demo_offers(uuid, text, text[], text[], integer)
     to layoverhq_operator;

@@ -219,6 +219,8 @@ def curl_line(request: HttpRequest, issued: IssuedKey) -> str:
     """Return a call that the new key may make."""
     if Scope.ACCOUNT_READ in issued.key.scopes:
         url = request.build_absolute_uri(reverse("api-enterprise"))
+    elif Scope.CONFIGS_READ in issued.key.scopes:
+        url = request.build_absolute_uri("/api/v1/configs")
     else:
         url = request.build_absolute_uri("/api/v1/flights/search") + (
             "?origin=JFK&destination=LAX&departure_date="

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     # rest_framework.views imports this module through its settings.
     from rest_framework.views import APIView
 
+CHALLENGE = 'Bearer realm="LayoverHQ"'
 KEYWORD = "bearer"
 TOKEN_LENGTH = 200
 
@@ -38,6 +39,7 @@ class ScopeMissing(DomainError):
 class KeyRefused(AuthenticationFailed):
     default_detail = "The API key is missing, unknown, expired or revoked."
     default_code = "not_authenticated"
+    auth_header = CHALLENGE
 
 
 def principal_of(request: Request) -> Principal:
@@ -47,24 +49,43 @@ def principal_of(request: Request) -> Principal:
     return request.auth
 
 
+def authenticated(authorization: str) -> Principal:
+    """Return whose key the header `Authorization` carries, from memory.
+
+    Raises KeyRefused and EnterpriseSuspended.
+    """
+    keyword, _, token = authorization.partition(" ")
+    token = token.strip()
+    if keyword.lower() != KEYWORD or not token.isascii() or len(token) > TOKEN_LENGTH:
+        raise KeyRefused
+    return admitted(api_keys.find(token))
+
+
+def admitted(principal: Principal | None) -> Principal:
+    """Return the principal unless it is nobody or its enterprise is not served."""
+    if principal is None:
+        raise KeyRefused
+    if principal.enterprise_status != Enterprise.Status.ACTIVE:
+        raise EnterpriseSuspended
+    return principal
+
+
+def require_scope(principal: Principal, needed: str) -> None:
+    """Raise ScopeMissing for a key that lacks the scope."""
+    if needed not in principal.scopes:
+        raise ScopeMissing(f"This needs a key with the scope {needed}.")
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer <key>`; answered from memory."""
 
     def authenticate(self, request: Request) -> tuple[Principal, Principal]:
-        keyword, _, token = request.headers.get("Authorization", "").partition(" ")
-        token = token.strip()
-        if keyword.lower() != KEYWORD or not token.isascii() or len(token) > TOKEN_LENGTH:
-            raise KeyRefused
-        principal = api_keys.find(token)
-        if principal is None:
-            raise KeyRefused
-        if principal.enterprise_status != Enterprise.Status.ACTIVE:
-            raise EnterpriseSuspended
+        principal = authenticated(request.headers.get("Authorization", ""))
         api_keys.touch(principal)
         return principal, principal
 
     def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="LayoverHQ"'
+        return CHALLENGE
 
 
 class HasRequiredScope(BasePermission):
@@ -74,6 +95,5 @@ class HasRequiredScope(BasePermission):
         needed = getattr(view, "required_scope", None)
         if needed is None:
             return False
-        if needed not in principal_of(request).scopes:
-            raise ScopeMissing(f"This needs a key with the scope {needed}.")
+        require_scope(principal_of(request), needed)
         return True

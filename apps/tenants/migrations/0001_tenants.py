@@ -203,6 +203,8 @@ class Migration(migrations.Migration):
                             choices=[
                                 ("flights:read", "Search flights"),
                                 ("account:read", "Read the account: enterprise and keys"),
+                                ("configs:read", "Read configuration"),
+                                ("configs:write", "Override configuration"),
                             ],
                             max_length=50,
                         ),
@@ -434,6 +436,6 @@ class Migration(migrations.Migration):
             },
         ),
         InstallSQL("tenants", "tenant_tables", digest="e01b0556a59fe28e"),
-        InstallSQL("tenants", "api_key_directory", digest="1d26ed2105c8d231"),
+        InstallSQL("tenants", "api_key_directory", digest="eb175702a4c2a3a9"),
         InstallSQL("tenants", "erase_trail", digest="76fc9c4403b37424"),
     ]

@@ -4,6 +4,8 @@
 -- read other tenants' keys; it gets hashes of random tokens here, from which nothing follows.
 create function public.api_key_directory() returns table (
     id uuid,
+    name text,
+    prefix text,
     key_hash bytea,
     scopes text[],
     expires_at timestamptz,
@@ -17,7 +19,8 @@ security definer
 set search_path = public, pg_temp
 begin atomic
     select
-        k.id, k.key_hash, k.scopes::text[], k.expires_at, e.id, e.status, e.subscription_plan,
+        k.id, k.name, k.prefix, k.key_hash, k.scopes::text[], k.expires_at,
+        e.id, e.status, e.subscription_plan,
         case when e.isolation = 'dedicated' then e.schema_name else '' end
     from public.api_keys k
     join public.enterprises e on e.id = k.enterprise_id
@@ -50,7 +53,7 @@ grant execute on function public.touch_api_key(uuid) to layoverhq_app;
 
 select public.feed_snapshot(
     'public.api_keys', 'api_keys',
-    '{enterprise_id,key_hash,scopes,expires_at,revoked_at}'
+    '{enterprise_id,name,key_hash,scopes,expires_at,revoked_at}'
 );
 select public.feed_snapshot(
     'public.enterprises', 'api_keys',

@@ -37,6 +37,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--url", default="http://127.0.0.1:8000")
+        parser.add_argument("--stream-url", default="http://127.0.0.1:8100")
         parser.add_argument(
             "--release", action="store_true", help="bring the database to this release first"
         )
@@ -50,17 +51,19 @@ class Command(BaseCommand):
         email = environment.read("ADMIN_EMAIL") or "admin@layoverhq.localhost"
         with operator_scope(reason="demo seed"):
             password = self._operator(email, known.get("admin_password"))
-            enterprise, token = self._enterprise(known.get("api_key"))
+            enterprise, token = self.demo_key(known.get("api_key"))
             roll_demo_horizon(progress=sys.stderr)
             # Rolling the horizon gives new days' offers to whoever has some.
             if not EnterpriseFlight.objects.filter(enterprise=enterprise).exists():
                 load_negotiated_demo_offers(enterprise=enterprise)
         url = options["url"]
+        events_url = f"{options['stream_url']}/api/v1/events"
         day = timezone.now().date() + timedelta(days=3)
         write_private_json(
             path,
             {
                 "url": url,
+                "events_url": events_url,
                 "admin_url": f"{url}/admin/",
                 "admin_email": email,
                 "admin_password": password,
@@ -70,6 +73,7 @@ class Command(BaseCommand):
                     f" -d origin=SFO -d destination=JFK -d departure_date={day}"
                     " -d layover=8h..20h -d limit=3"
                 ),
+                "curl_events": f"curl -N {events_url} -H 'Authorization: Bearer {token}'",
             },
         )
 
@@ -85,14 +89,17 @@ class Command(BaseCommand):
             set_password(user=user, password=password)
         return password
 
-    def _enterprise(self, token: str | None) -> tuple[Enterprise, str]:
+    def demo_key(self, token: str | None) -> tuple[Enterprise, str]:
+        """Return the demo enterprise and the token of a key of its that may do everything."""
         enterprise = Enterprise.objects.living().filter(slug=SLUG).first()
         if enterprise is None:
             enterprise = onboard_enterprise(
                 name="Acme Travel", slug=SLUG, subscription_plan=Plan.BUSINESS
             )
         usable = ApiKey.objects.usable(timezone.now()).filter(enterprise=enterprise)
-        if token and usable.filter(key_hash=token_hash(token)).exists():
+        # A key from before an update may lack a scope that it has brought.
+        whole = usable.filter(scopes__contains=Scope.values)
+        if token and whole.filter(key_hash=token_hash(token)).exists():
             return enterprise, token
         with atomic():
             revoke_api_keys(keys=usable.filter(name=KEY_NAME))

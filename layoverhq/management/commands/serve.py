@@ -8,7 +8,9 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
+from apps.configs.runtime import configs
 from layoverhq import environment
+from layoverhq.snapshot import connect
 from layoverhq.startup import verify
 
 
@@ -19,6 +21,9 @@ class Command(BaseCommand):
         verify()
         if settings.PRODUCTION:
             call_command("collectstatic", interactive=False, verbosity=0)
+        # Read once and not followed: what follows would not survive the exec below.
+        with connect() as connection:
+            configs.directory.refresh(connection, at_least=0)
         arguments = [
             sys.executable,
             "-m",
@@ -27,7 +32,7 @@ class Command(BaseCommand):
             f"--host={environment.read('HOST') or '127.0.0.1'}",
             f"--port={environment.integer('PORT', 8000, 1, 65535)}",
             f"--workers={environment.integer('WEB_WORKERS', 2, 1, 512)}",
-            f"--blocking-threads={environment.integer('WEB_THREADS', 4, 1, 256)}",
+            f"--blocking-threads={configs.get('web.threads')}",
             "--backlog=2048",
             "--respawn-failed-workers",
             "--no-access-log",

@@ -20,7 +20,7 @@ from layoverhq import environment
 from layoverhq.environment import EnvironmentProblem
 from layoverhq.stack import Stack, StackProblem, ensure_keys
 from layoverhq.stack.files import held_lock, read_json_object
-from layoverhq.stack.ports import free_ports
+from layoverhq.stack.ports import free_ports, is_free
 from layoverhq.stack.processes import marked, send, unreaped_below
 
 PURPOSE = "up"
@@ -32,6 +32,9 @@ GRACE_SECONDS = 15
 # Time for a process that cannot live to die, and for the others to finish their greetings.
 SETTLE_SECONDS = 2
 WATCH_SECONDS = 0.5
+# honcho gives the first process its port, and each one after it this many more.
+PORT_STEP = 100
+LISTENING = ("web", "stream")
 
 # Every process of `up` carries it, with the checkout's folder as the value.
 MARK = "LAYOVERHQ_UP"
@@ -79,6 +82,8 @@ class Platform:
         self.stack = Stack(var, say=say)
         self.embedded = _is_embedded()
         self.commands = _commands()
+        self.processes = [name for name in self.commands if name != "release"]
+        self.variables: dict[str, str] = {}
         self.asked_to_stop = False
 
     def run(self) -> int:
@@ -106,8 +111,9 @@ class Platform:
         self.asked_to_stop = True
 
     def _begin(self) -> None:
-        port = _web_port()
-        url = f"http://127.0.0.1:{port}"
+        port = self.first_port()
+        urls = {name: f"http://127.0.0.1:{self._port(port, name)}" for name in LISTENING}
+        self.variables = {"STREAM_URL": os.environ.get("STREAM_URL") or urls["stream"]}
         if self.embedded:
             say("Starting PostgreSQL and Valkey …")
             self.stack.start(purpose=PURPOSE)
@@ -117,10 +123,27 @@ class Platform:
         say("Migrating and seeding …" if self.seed else "Migrating …")
         if self.seed:
             # In one process, because a start should take seconds.
-            self._finish("seed", f"python manage.py seed_demo --release --verbosity=0 --url {url}")
+            seed = "python manage.py seed_demo --release --verbosity=0"
+            self._finish("seed", f"{seed} --url {urls['web']} --stream-url {urls['stream']}")
         else:
             self._finish("release", self.commands["release"])
-        self._serve(port, url)
+        self._serve(port, urls)
+
+    def _port(self, first: int, name: str) -> int:
+        return first + PORT_STEP * self.processes.index(name)
+
+    def first_port(self) -> int:
+        """Return a port from which on honcho's are free for all who listen."""
+        wanted = environment.integer("PORT", DEFAULT_PORT, 1, 65535)
+        host = environment.read("HOST") or "127.0.0.1"
+        for port in free_ports(wanted, host):
+            if all(is_free(self._port(port, name), host) for name in LISTENING):
+                if port != wanted:
+                    taken = " or ".join(str(self._port(wanted, name)) for name in LISTENING)
+                    told = ", ".join(f"{name} on {self._port(port, name)}" for name in LISTENING)
+                    say(f"Port {taken} is taken: {told} instead.")
+                return port
+        raise EnvironmentProblem("PORT", f"no port from {wanted} on is free")
 
     def _finish(self, name: str, command: str) -> None:
         """Run the command to its end; raise CommandError where it fails."""
@@ -130,12 +153,11 @@ class Platform:
         if process.returncode != 0:
             raise CommandError(f"`{command}` failed ({name}, exit code {process.returncode})")
 
-    def _serve(self, port: int, url: str) -> None:
+    def _serve(self, port: int, urls: Mapping[str, str]) -> None:
         """Run the Procfile until a process ends or somebody asks to stop."""
-        names = [name for name in self.commands if name != "release"]
         # The checkout's own variables come from its environment file alone, never from `.env`.
         honcho = ["-m", "honcho", "--procfile", "Procfile", "--env", os.devnull]
-        command = [sys.executable, *honcho, "start", "--port", str(port), *names]
+        command = [sys.executable, *honcho, "start", "--port", str(port), *self.processes]
         announced = False
         began = time.monotonic()
         ended: frozenset[int] = frozenset()
@@ -151,11 +173,15 @@ class Platform:
                     self._repair_servers()
                     continue
                 waited = time.monotonic() - began
-                if waited > SETTLE_SECONDS and _answers(f"{url}/healthz"):
-                    say(_banner(self.var, url))
+                if waited < SETTLE_SECONDS:
+                    continue
+                checks = (f"{url}/healthz" for url in urls.values())
+                silent = next((check for check in checks if not _answers(check)), None)
+                if silent is None:
+                    say(_banner(self.var, urls))
                     announced = True
                 elif waited > HEALTHY_SECONDS:
-                    raise CommandError(f"{url}/healthz does not answer")
+                    raise CommandError(f"{silent} does not answer")
         say("A process ended by itself, so everything stops; its last words are above.")
 
     @contextmanager
@@ -177,11 +203,15 @@ class Platform:
 
     def _environ(self) -> dict[str, str]:
         programs = str(Path(sys.executable).parent)
-        return os.environ | {
-            MARK: str(self.var.resolve()),
-            "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
-            "PYTHONUNBUFFERED": "1",
-        }
+        return (
+            os.environ
+            | self.variables
+            | {
+                MARK: str(self.var.resolve()),
+                "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         """Give the process a moment; raise Stopped where somebody asked for it."""
@@ -235,16 +265,6 @@ def _commands() -> Mapping[str, str]:
     return commands
 
 
-def _web_port() -> int:
-    wanted = environment.integer("PORT", DEFAULT_PORT, 1, 65535)
-    port = next(free_ports(wanted, environment.read("HOST") or "127.0.0.1"), None)
-    if port is None:
-        raise EnvironmentProblem("PORT", f"no port from {wanted} on is free")
-    if port != wanted:
-        say(f"Port {wanted} is taken: the web process listens on {port} instead.")
-    return port
-
-
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
@@ -253,13 +273,18 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _banner(var: Path, url: str) -> str:
-    access = {"url": url, **read_json_object(var / "access.json")}
+def _banner(var: Path, urls: Mapping[str, str]) -> str:
+    access = {
+        **read_json_object(var / "access.json"),
+        "url": urls["web"],
+        "events_url": f"{urls['stream']}/api/v1/events",
+    }
     lines = [
         f"{label:<10} {access[key]}"
         for label, key in (
             ("Platform", "url"),
             ("API pages", "docs_url"),
+            ("Events", "events_url"),
             ("Admin", "admin_url"),
             ("  email", "admin_email"),
             ("  password", "admin_password"),
@@ -267,7 +292,8 @@ def _banner(var: Path, url: str) -> str:
         )
         if key in access
     ]
-    if "curl" in access:
-        lines += ["", str(access["curl"])]
+    for name in ("curl", "curl_events"):
+        if name in access:
+            lines += ["", str(access[name])]
     rule = "─" * 72
     return "\n".join(["", rule, *lines, "", "Ctrl-C stops everything.", rule, ""])
