@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from layoverhq.stack import Endpoints, Stack
 from layoverhq.stack.bootstrap import create_roles_and_database
+from layoverhq.stack.schema import drop_database, schema_digest
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL, LARGE, CONFIGS = "layoverhq", "bench_large", "bench_configs"
@@ -36,7 +38,14 @@ def start() -> Endpoints:
 
 
 def prepare(endpoints: Endpoints, database: str) -> None:
-    """Make the database unless it stands, and migrate it."""
+    """Make the database, anew if what it is made of has changed, and migrate it."""
+    with psycopg.connect(endpoints.superuser_dsn(), autocommit=True) as server:
+        made_of = server.execute(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = %s",
+            [database],
+        ).fetchone()
+        if made_of != (schema_digest(),):
+            drop_database(server, database)
     create_roles_and_database(endpoints.superuser_dsn(), database, endpoints.passwords)
     subprocess.run(
         [sys.executable, "manage.py", "release", "--verbosity=0"],
@@ -48,6 +57,11 @@ def prepare(endpoints: Endpoints, database: str) -> None:
         # The peer's table has no migration of ours to grant it.
         server.execute("grant select on constance_constance to layoverhq_app")
         server.execute("grant select, insert, update on constance_constance to layoverhq_operator")
+        server.execute(
+            sql.SQL("comment on database {} is {}").format(
+                sql.Identifier(database), sql.Literal(schema_digest())
+            )
+        )
 
 
 def stop() -> None:

@@ -7,7 +7,6 @@ gets a copy of that.
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import subprocess
 import sys
@@ -18,30 +17,11 @@ from psycopg import sql
 
 from layoverhq.stack import Endpoints, Stack
 from layoverhq.stack.bootstrap import create_roles_and_database
+from layoverhq.stack.schema import drop_database, schema_digest
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE_PREFIX = "template_"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
-
-
-def schema_digest() -> str:
-    """Return a digest of everything that a migrated database depends on."""
-    digest = hashlib.sha256()
-    for folder in ("layoverhq", "apps"):
-        for path in sorted((ROOT / folder).rglob("*")):
-            made_of = path.suffix == ".sql" or path.parent.name in {"migrations", "schema"}
-            if made_of and path.is_file() and path.suffix in {".sql", ".py"}:
-                digest.update(path.relative_to(ROOT).as_posix().encode())
-                digest.update(path.read_bytes())
-    digest.update((ROOT / "requirements.txt").read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def drop_database(connection: psycopg.Connection, name: str) -> None:
-    """Drop a database that may be in use."""
-    connection.execute(
-        sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
-    )
 
 
 def make_template(endpoints: Endpoints, connection: psycopg.Connection) -> str:

@@ -108,7 +108,7 @@ class Entry:
     category: str = ""
     overridable: bool = False
     # Resolved, checked and frozen when first read, by `UUID.int` as well; None is the platform.
-    # Opened secrets are among them, which no repr may tell.
+    # Opened secrets are among them, which no traceback or log should show.
     known: dict[int | None, Any] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )

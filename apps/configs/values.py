@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from jsonschema import Draft202012Validator
@@ -19,6 +19,8 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from apps.configs.models import UNIT_KEYWORD, ConfigKey, ValueType
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.sealing import CannotOpen, CannotSeal, seal, unseal
+
+T = TypeVar("T")
 
 MAXIMUM_BYTES = 262_144
 MAXIMUM_DEPTH = 32
@@ -309,9 +311,15 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return named
 
 
-def _integer(digits: str) -> int | float:
-    # Python's own limit lies at 4,300 digits; past 308 it is infinite, and refused as a value.
-    return int(digits) if len(digits) < 400 else float(digits)
+class _TooLarge(ValueError):
+    """A number has more digits than any value may have."""
+
+
+def _integer(digits: str) -> int:
+    # Before int(), which refuses thousands of digits in words of its own.
+    if len(digits) > 20:
+        raise _TooLarge(NUMBER_TOO_LARGE)
+    return int(digits)
 
 
 STRICT_JSON = json.JSONDecoder(
@@ -319,17 +327,24 @@ STRICT_JSON = json.JSONDecoder(
 )
 
 
-def parse_json(text: str, field: str) -> Any:
-    """Return JSON that people wrote; raises InvalidInput for what JSON does not know."""
-    if len(text.encode("utf-8", "surrogatepass")) > 4 * MAXIMUM_BYTES:
-        raise InvalidInput.of(field, f"At most {MAXIMUM_BYTES:,} bytes of JSON.", code="too_large")
+def strictly(read: Callable[[], T], field: str) -> T:
+    """Return what STRICT_JSON reads; raises InvalidInput of the field for what JSON is not."""
     try:
-        return STRICT_JSON.decode(text)
+        return read()
+    except _TooLarge as error:
+        raise InvalidInput.of(field, str(error), code="number") from error
     except RecursionError as error:
         detail = f"At most {MAXIMUM_DEPTH} levels of nesting."
         raise InvalidInput.of(field, detail, code="depth") from error
     except ValueError as error:
         raise InvalidInput.of(field, f"This is no JSON: {error}.", code="json") from error
+
+
+def parse_json(text: str, field: str) -> Any:
+    """Return JSON that people wrote; raises InvalidInput for what JSON does not know."""
+    if len(text.encode("utf-8", "surrogatepass")) > 4 * MAXIMUM_BYTES:
+        raise InvalidInput.of(field, f"At most {MAXIMUM_BYTES:,} bytes of JSON.", code="too_large")
+    return strictly(lambda: STRICT_JSON.decode(text), field)
 
 
 def check_value(declared: Declaration, value: Any, field: str) -> Any:

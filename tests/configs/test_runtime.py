@@ -555,6 +555,21 @@ def holders(key: ConfigKey, pid: int) -> list[queries.RunningProcess]:
         return [holder for holder in queries.processes_with(key.key) if holder.pid == pid]
 
 
+def test_processes_with__process_that_died_without_a_word__is_gone_after_a_while():
+    key = declare(requires_restart=True)
+    with roles.connect_as_superuser() as superuser:
+        for number, seconds in enumerate((80, 100)):
+            superuser.execute(
+                "insert into processes (id, kind, host, pid, started_at, seen_at, holds) values"
+                " (uuidv7(), 'web', 'dead', %s, now(), now() - make_interval(secs => %s), %s)",
+                [number, seconds, Jsonb({"configs": {"version": 9, "pinned": {key.key: 7}}})],
+            )
+    with operator_scope():
+        found = queries.processes_with(key.key)
+    dead = [(holder.pid, holder.version) for holder in found if holder.host == "dead"]
+    assert dead == [(0, 7)]
+
+
 def test_processes_with__key_that_needs_no_restart__names_none():
     key = declare(default_value=1)
     await_value(key, 1)

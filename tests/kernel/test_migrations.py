@@ -206,7 +206,8 @@ def test_seed_schedule__backwards__is_gone(schedule):
 
 
 def test_seeded_schedules__all__name_a_task_that_exists():
-    celery_app.loader.import_default_modules()
+    # Not by import_default_modules(): see test_celery.py.
+    celery_app.autodiscover_tasks(force=True)
     with operator_scope():
         tasks = list(PeriodicTask.objects.exclude(task="celery.backend_cleanup"))
     assert tasks

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from rest_framework.parsers import BaseParser
 
-from apps.configs.values import MAXIMUM_DEPTH, STRICT_JSON
+from apps.configs.values import STRICT_JSON, strictly
 from layoverhq.errors import InvalidInput
 from layoverhq.query_string import printable
 
@@ -76,11 +76,5 @@ def _broken(at: int, wanted: str) -> InvalidInput:
 
 
 def _decoded(text: str, at: int, field: str) -> tuple[Any, int]:
-    try:
-        value, end = STRICT_JSON.raw_decode(text, at)
-    except RecursionError as error:
-        detail = f"At most {MAXIMUM_DEPTH} levels of nesting."
-        raise InvalidInput.of(field, detail, code="depth") from error
-    except ValueError as error:
-        raise InvalidInput.of(field, f"This is no JSON: {error}.", code="json") from error
+    value, end = strictly(lambda: STRICT_JSON.raw_decode(text, at), field)
     return value, _blank(text, end)
