@@ -1,4 +1,4 @@
-"""What a flag is for a context: compiled when the snapshot loads, the same as SQL's evaluate_flag().
+"""What a flag is for a context, compiled when the snapshot loads; SQL has evaluate_flag().
 
 Evaluations are made beforehand, one for each way out, so that answering allocates nothing.
 """

@@ -1,8 +1,8 @@
-"""Feature flags, the segments and namespaces that they refer to, and their versions."""
+"""Feature flags, and the segments and namespaces that they refer to."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -82,7 +82,7 @@ class FlagNamespace(models.Model):
 
 
 class FeatureFlag(models.Model):
-    """A flag as it is obeyed now; FlagVersion has how it came to be."""
+    """A flag as it is obeyed now."""
 
     class ValueType(models.TextChoices):
         BOOLEAN = "boolean", "Switch"
@@ -185,74 +185,3 @@ class FeatureFlag(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-# What a version holds of a flag, and what a change may change.
-DEFINITION: tuple[str, ...] = (
-    "description", "enabled", "rollout_percentage", "conditions", "tenant_overrides",
-    "user_overrides", "value_type", "variants", "on_variant", "off_variant", "allocations",
-    "rules", "prerequisites", "bucketing_unit", "namespace", "namespace_low", "namespace_high",
-    "is_protected", "is_archived", "expires_date", "tags",
-)  # fmt: skip
-
-
-class FlagVersion(models.Model):
-    """A definition of a flag: drafted, approved, in force, replaced; never rewritten."""
-
-    class Status(models.TextChoices):
-        DRAFT = "draft", "Draft"
-        IN_REVIEW = "in_review", "In review"
-        APPROVED = "approved", "Approved"
-        SCHEDULED = "scheduled", "Scheduled"
-        ACTIVE = "active", "Active"
-        SUPERSEDED = "superseded", "Superseded"
-        REJECTED = "rejected", "Rejected"
-
-    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
-    flag = models.ForeignKey(FeatureFlag, on_delete=models.PROTECT, related_name="versions")
-    version = models.PositiveIntegerField()
-    base_version = models.PositiveIntegerField(default=0)
-    status = models.CharField(max_length=20, choices=Status.choices, default=Status.DRAFT)
-    definition: Any = models.JSONField()
-    reason = models.TextField(blank=True)
-    author = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
-    approved_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
-    approved_at = models.DateTimeField(null=True)
-    activate_at = models.DateTimeField(null=True)
-    activated_at = models.DateTimeField(null=True)
-    problem = models.TextField(blank=True)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(auto_now=True)
-
-    class Meta:
-        db_table = "feature_flag_versions"
-        ordering: ClassVar[list[str]] = ["flag", "-version"]
-        permissions: ClassVar[list[tuple[str, Any]]] = [
-            ("approve_flagversion", "Can approve changes of protected flags"),
-        ]
-        constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(
-                fields=["flag", "version"], name="feature_flag_versions_number_key"
-            ),
-            models.UniqueConstraint(
-                fields=["flag"],
-                condition=models.Q(status="active"),
-                name="feature_flag_versions_one_active",
-            ),
-            models.CheckConstraint(
-                condition=models.Q(
-                    status__in=[
-                        "draft", "in_review", "approved", "scheduled", "active", "superseded",
-                        "rejected",
-                    ]
-                ),
-                name="feature_flag_versions_status_known",
-            ),
-        ]  # fmt: skip
-
-    def __str__(self) -> str:
-        return f"{self.flag_id} version {self.version}"

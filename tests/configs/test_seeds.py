@@ -39,7 +39,7 @@ AWAITED = {
     "api.rate_limit.default": "billing",
     "weather.cache_ttl": "layovers",
     "algorithm.weather_weight": "layovers",
-    "features.experimental_ml": "flags",
+    "features.experimental_ml": "layovers",
 }
 
 

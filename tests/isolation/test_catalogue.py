@@ -220,7 +220,12 @@ def test_security_definer_functions__of_the_runtime_role__are_the_known_ones(dat
         "config_directory(text[])",
         "config_overrides(text[])",
         "config_overrides_since(bigint)",
+        "flag_directory(text[])",
+        "flag_segment_directory()",
         "snapshot_changes_since(text,bigint)",
+        # What a flag is for a tenant: it reads no flag table itself.
+        "evaluate_flag(text,jsonb,integer)",
+        "is_feature_enabled(text,uuid,uuid)",
         # What it tells the operators of itself.
         "report_process(uuid,text,text,integer,timestamp with time zone,jsonb)",
         "report_process_end(uuid)",
