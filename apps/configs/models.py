@@ -238,8 +238,14 @@ class SystemConfig(models.Model):
         REJECTED = "rejected", "Rejected"
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    # Every index of the table begins with the key: one of the key alone would be taken for its
+    # being small, and numbering a version would read all of the key's.
     config_key = models.ForeignKey(
-        ConfigKey, on_delete=models.PROTECT, db_column="key", related_name="versions"
+        ConfigKey,
+        on_delete=models.PROTECT,
+        db_column="key",
+        db_index=False,
+        related_name="versions",
     )
     value = models.JSONField()
     # As declared when the version came to be: the database fills these in, and its number.

@@ -362,6 +362,7 @@ class Migration(migrations.Migration):
                     "config_key",
                     models.ForeignKey(
                         db_column="key",
+                        db_index=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="versions",
                         to="configs.configkey",
