@@ -60,6 +60,8 @@ class Definition:
     salt: str
     # the namespace's salt and the range of its buckets that is the flag's, if it has one
     namespace: tuple[str, int, int] | None
+    tenant_visible: bool = False
+    version: int = 0
 
 
 class CompiledFlag:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -137,6 +137,7 @@ class FeatureFlag(models.Model):
     namespace_low = models.PositiveIntegerField(null=True, blank=True)
     namespace_high = models.PositiveIntegerField(null=True, blank=True)
     is_killed = models.BooleanField(default=False, db_default=False, editable=False)
+    kill_reason = models.TextField(blank=True, db_default="", editable=False)
     is_protected = models.BooleanField(
         "protected",
         default=False,
@@ -144,6 +145,14 @@ class FeatureFlag(models.Model):
         help_text="Every change needs the approval of somebody who did not take part in it.",
     )
     is_archived = models.BooleanField("archived", default=False, db_default=False, editable=False)
+    tenant_visible = models.BooleanField(
+        default=False, db_default=False, help_text="Whether tenants may ask for it over the API."
+    )
+    # [{"at": ISO 8601 in UTC, "percentage" and/or "enabled"}], those to come, the next one first.
+    steps = models.JSONField(default=list, db_default=[], blank=True)
+    next_step_at = models.DateTimeField(null=True, editable=False)
+    # Why the next step could not be taken; empty if nothing is wrong.
+    step_problem = models.TextField(blank=True, db_default="", editable=False)
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
@@ -158,6 +167,9 @@ class FeatureFlag(models.Model):
     class Meta:
         db_table = "feature_flags"
         ordering: ClassVar[list[str]] = ["name"]
+        permissions: ClassVar[list[tuple[str, Any]]] = [
+            ("kill_featureflag", "Can kill and revive flags"),
+        ]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["name"],
@@ -182,6 +194,92 @@ class FeatureFlag(models.Model):
                 name="feature_flags_namespace_range",
             ),
         ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(
+                fields=["next_step_at"],
+                condition=models.Q(next_step_at__isnull=False),
+                name="feature_flags_next_step",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class FlagVersion(models.Model):
+    """A definition of a flag, as it was, is or is to be obeyed; see definitions for its shape.
+
+    Drafts may be edited; from then on it only changes its status.
+    """
+
+    class Status(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        IN_REVIEW = "in_review", "In review"
+        APPROVED = "approved", "Approved"
+        SCHEDULED = "scheduled", "Scheduled"
+        ACTIVE = "active", "Active"
+        SUPERSEDED = "superseded", "Superseded"
+        REJECTED = "rejected", "Rejected"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    flag = models.ForeignKey(FeatureFlag, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField(editable=False)
+    base_number = models.PositiveIntegerField(
+        editable=False, help_text="The version that was obeyed when it was drafted."
+    )
+    definition = models.JSONField()
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.DRAFT)
+    reason = models.TextField()
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    # None of them may approve it.
+    edited_by = ArrayField(models.UUIDField(), default=list, db_default=[], editable=False)
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    approved_at = models.DateTimeField(null=True)
+    activate_at = models.DateTimeField(null=True)
+    activated_at = models.DateTimeField(null=True)
+    problem = models.TextField(blank=True, db_default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+
+    class Meta:
+        db_table = "flag_versions"
+        verbose_name = "flag version"
+        ordering: ClassVar[list[str]] = ["-created_at", "-id"]
+        permissions: ClassVar[list[tuple[str, Any]]] = [
+            ("approve_flagversion", "Can approve changes of protected flags"),
+            ("publish_flagversion", "Can publish, schedule and roll back changes of flags"),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["flag", "number"], name="flag_versions_number_key"),
+            models.UniqueConstraint(
+                fields=["flag"], condition=models.Q(status="active"), name="flag_versions_active"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(
+                    status__in=[
+                        "draft",
+                        "in_review",
+                        "approved",
+                        "scheduled",
+                        "active",
+                        "superseded",
+                        "rejected",
+                    ]
+                ),
+                name="flag_versions_status_known",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(
+                fields=["activate_at"],
+                condition=models.Q(status="scheduled"),
+                name="flag_versions_due",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.flag} version {self.number}"

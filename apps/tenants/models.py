@@ -231,6 +231,8 @@ class Scope(models.TextChoices):
     ACCOUNT_READ = "account:read", "Read the account: enterprise and keys"
     CONFIGS_READ = "configs:read", "Read configuration"
     CONFIGS_WRITE = "configs:write", "Override configuration"
+    FLAGS_READ = "flags:read", "Evaluate feature flags"
+    EVENTS_WRITE = "events:write", "Report what travellers did, for experiments"
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):

@@ -9,6 +9,7 @@ SEEDS = {
     "advanced_analytics": ("Advanced analytics dashboard", False, 0),
     "white_label_v2": ("Next generation white-label features", False, 5),
 }
+VARIANTS = [{"key": "on", "value": True}, {"key": "off", "value": False}]
 
 
 def add_seeds(apps: Any, schema_editor: Any) -> None:
@@ -17,19 +18,56 @@ def add_seeds(apps: Any, schema_editor: Any) -> None:
     if not router.allow_migrate(alias, "flags"):
         return
     flags = apps.get_model("flags", "FeatureFlag").objects.using(alias)
+    versions = apps.get_model("flags", "FlagVersion").objects.using(alias)
     for name, (description, enabled, percentage) in SEEDS.items():
-        flags.get_or_create(
+        flag, made = flags.get_or_create(
             name=name,
             defaults={
                 "description": description,
                 "enabled": enabled,
                 "rollout_percentage": percentage,
-                "variants": [{"key": "on", "value": True}, {"key": "off", "value": False}],
+                "variants": VARIANTS,
                 "salt": name,
+                "tenant_visible": True,
+            },
+        )
+        if not made:
+            continue
+        versions.create(
+            flag=flag,
+            number=1,
+            base_number=0,
+            status="active",
+            reason="seed",
+            definition={
+                "description": description,
+                "enabled": enabled,
+                "rollout_percentage": percentage,
+                "weights": {},
+                "conditions": {},
+                "rules": [],
+                "prerequisites": [],
+                "tenant_overrides": {},
+                "user_overrides": {},
+                "variants": VARIANTS,
+                "on_variant": "on",
+                "off_variant": "off",
+                "bucketing_unit": "user",
+                "namespace": None,
+                "namespace_range": None,
+                "steps": [],
+                "is_protected": False,
+                "is_archived": False,
+                "tenant_visible": True,
+                "owner": None,
+                "expires_date": None,
+                "tags": [],
             },
         )
 
 
 class Migration(migrations.Migration):
     dependencies = [("flags", "0001_flags")]
-    operations = [migrations.RunPython(add_seeds, migrations.RunPython.noop, elidable=False)]
+    operations = [
+        migrations.RunPython(add_seeds, migrations.RunPython.noop, elidable=False),
+    ]

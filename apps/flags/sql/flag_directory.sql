@@ -19,7 +19,9 @@ create function public.flag_directory(names text[] default null) returns table (
     salt text,
     namespace_salt text,
     namespace_low integer,
-    namespace_high integer
+    namespace_high integer,
+    tenant_visible boolean,
+    version integer
 )
 language sql stable
 security definer
@@ -29,7 +31,8 @@ begin atomic
         f.name, f.enabled and not f.is_killed and not f.is_archived, f.rollout_percentage,
         f.conditions, f.tenant_overrides, f.user_overrides, f.value_type, f.variants,
         f.on_variant, f.off_variant, f.allocations, f.rules, f.prerequisites, f.bucketing_unit,
-        f.salt, n.salt, f.namespace_low, least(f.namespace_high, 10000 - n.holdout)
+        f.salt, n.salt, f.namespace_low, least(f.namespace_high, 10000 - n.holdout),
+        f.tenant_visible, f.version
     from public.feature_flags f
     left join public.flag_namespaces n on n.id = f.namespace_id
     where names is null or f.name = any (names);

@@ -205,6 +205,8 @@ class Migration(migrations.Migration):
                                 ("account:read", "Read the account: enterprise and keys"),
                                 ("configs:read", "Read configuration"),
                                 ("configs:write", "Override configuration"),
+                                ("flags:read", "Evaluate feature flags"),
+                                ("events:write", "Report what travellers did, for experiments"),
                             ],
                             max_length=50,
                         ),
