@@ -50,7 +50,9 @@ def shown(value: Any) -> str:
         return f"“{value[:TEXT_SHOWN]}{'…' if len(value) > TEXT_SHOWN else ''}”"
     if isinstance(value, list) and value and not any(isinstance(i, dict | list) for i in value):
         more = len(value) - ITEMS_SHOWN
-        return ", ".join(map(shown, value[:ITEMS_SHOWN])) + (f" and {more} more" if more > 0 else "")
+        return ", ".join(map(shown, value[:ITEMS_SHOWN])) + (
+            f" and {more} more" if more > 0 else ""
+        )
     text = "nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 2 * TEXT_SHOWN else f"{text[: 2 * TEXT_SHOWN]}…"
 

@@ -17,6 +17,7 @@ from apps.audit.history import actors
 from apps.audit.models import AuditEvent
 from apps.configs.models import ConfigChangeSet
 from apps.configs.runtime import configs
+from apps.flags.models import FeatureFlag, FlagVersion
 from apps.flights.models import InventoryLoad
 from apps.tenants.models import ApiKey, Enterprise
 from layoverhq.admin.schedules import overdue_tasks
@@ -135,6 +136,27 @@ def configuration() -> dict[str, Any]:
     }
 
 
+def flags() -> list[dict[str, Any]]:
+    """Count the flags that are killed or about to step, and the changes that wait."""
+    used = FeatureFlag.objects.filter(is_archived=False)
+    counts = used.aggregate(
+        on=Count("pk", filter=Q(enabled=True, is_killed=False)),
+        killed=Count("pk", filter=Q(is_killed=True)),
+        steps=Count("pk", filter=Q(next_step_at__isnull=False)),
+        stuck=Count("pk", filter=~Q(step_problem="")),
+    )
+    reviewed = FlagVersion.objects.filter(status=FlagVersion.Status.IN_REVIEW).count()
+    scheduled = FlagVersion.objects.filter(status=FlagVersion.Status.SCHEDULED).count()
+    return [
+        _number("On", counts["on"], _list(FLAGS, state="on")),
+        _number("Killed", counts["killed"], _list(FLAGS, state="killed"), "danger"),
+        _number("With steps to come", counts["steps"], _list(FLAGS, state="steps")),
+        _number("With a stuck step", counts["stuck"], _list(FLAGS, state="stuck"), "danger"),
+        _number("Changes in review", reviewed, _list(CHANGES, status="in_review"), "warning"),
+        _number("Changes scheduled", scheduled, _list(CHANGES, status="scheduled")),
+    ]
+
+
 def schedules() -> dict[str, Any]:
     """Return the schedules that have missed their time, and how many are switched off."""
     overdue = overdue_tasks()
@@ -172,12 +194,15 @@ def events() -> list[dict[str, Any]]:
 
 
 CHANGE_SETS = "configs_configchangeset"
+FLAGS = "flags_featureflag"
+CHANGES = "flags_flagversion"
 BEAT = "django_celery_beat_periodictask"
 PANELS: tuple[tuple[str, str, Callable[[], Any]], ...] = (
     ("enterprises", "tenants.view_enterprise", enterprises),
     ("keys", "tenants.view_apikey", keys),
     ("offers", "flights.view_flight", offers),
     ("configuration", "configs.view_configchangeset", configuration),
+    ("flags", "flags.view_featureflag", flags),
     ("schedules", "django_celery_beat.view_periodictask", schedules),
     ("events", "audit.view_auditevent", events),
 )

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from apps.configs.models import ConfigChangeSet
+from apps.flags.models import FeatureFlag, FlagVersion
 from apps.tenants.models import Offboarding
 from layoverhq.admin.schedules import overdue_tasks
 
@@ -37,6 +38,15 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Change sets", "difference", "configs.configchangeset"),
             ("Versions", "history_toggle_off", "configs.systemconfig"),
             ("Categories", "category", "configs.configcategory"),
+        ),
+    ),
+    (
+        "Flags",
+        (
+            ("Flags", "flag", "flags.featureflag"),
+            ("Changes", "rate_review", "flags.flagversion"),
+            ("Segments", "groups", "flags.flagsegment"),
+            ("Namespaces", "data_array", "flags.flagnamespace"),
         ),
     ),
     (
@@ -87,11 +97,17 @@ def _item(title: str, icon: str, label: str) -> dict[str, Any]:
     return item
 
 
-# What waits on the operator: archives to erase after, changes to approve or that are stuck, and
-# schedules that stand still.
+# What waits on the operator: archives to erase after, changes to approve or that are stuck, flags
+# that are killed or whose step is stuck, and schedules that stand still.
 WAITING = {
     "configs.configchangeset": lambda: ConfigChangeSet.objects.filter(
         Q(stage=ConfigChangeSet.Stage.IN_REVIEW) | ~Q(problem="")
+    ).count(),
+    "flags.featureflag": lambda: FeatureFlag.objects.filter(
+        Q(is_killed=True) | ~Q(step_problem=""), is_archived=False
+    ).count(),
+    "flags.flagversion": lambda: FlagVersion.objects.filter(
+        Q(status=FlagVersion.Status.IN_REVIEW) | Q(status="scheduled") & ~Q(problem="")
     ).count(),
     "tenants.enterprise": lambda: Offboarding.objects.filter(
         stage=Offboarding.Stage.EXPORTED

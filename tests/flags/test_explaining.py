@@ -33,7 +33,8 @@ def definition(name: str, before: str, made: dict[str, Any]) -> Definition:
 
 
 @given(
-    made=st.lists(FLAGS, min_size=1, max_size=6), contexts=st.lists(CONTEXTS, min_size=5, max_size=9)
+    made=st.lists(FLAGS, min_size=1, max_size=6),
+    contexts=st.lists(CONTEXTS, min_size=5, max_size=9),
 )
 def test_explain__any_flag_and_context__answers_as_evaluating_does(
     made: list[dict[str, Any]], contexts: list[dict[str, Any]]

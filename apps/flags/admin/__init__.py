@@ -1,0 +1,8 @@
+"""Feature flags in the admin: flags, their versions, segments, namespaces."""
+
+from apps.flags.admin.flags import FeatureFlagAdmin
+from apps.flags.admin.namespaces import FlagNamespaceAdmin
+from apps.flags.admin.segments import FlagSegmentAdmin
+from apps.flags.admin.versions import FlagVersionAdmin
+
+__all__ = ["FeatureFlagAdmin", "FlagNamespaceAdmin", "FlagSegmentAdmin", "FlagVersionAdmin"]

@@ -1,0 +1,468 @@
+"""Flags: the list, a flag's page, and what can be done from both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.utils import quote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+
+from apps.audit.history import HistoryTab
+from apps.flags.admin import overrides, tabs, trying
+from apps.flags.admin.editor import CheckPage, EditorPages
+from apps.flags.admin.telling import expiry, next_step, rollout_bar, served, state_pills
+from apps.flags.admin.verbs import Verb, VerbsMixin, flag_url, version_url, with_verbs
+from apps.flags.admin.versions import WAITING
+from apps.flags.definitions import document_of
+from apps.flags.models import FeatureFlag, FlagVersion
+from apps.flags.operations import (
+    archive_flag,
+    change_flag,
+    draft_change,
+    kill_flag,
+    restore_flag,
+    revive_flag,
+)
+from apps.tenants.models import User
+from layoverhq.admin_site import give_reason, go_to
+from layoverhq.keyset import TextFilter, WindowFilter
+from layoverhq.model_admin import OperationAdmin, ReasonedChange, ReasonForm, pill
+
+Status = FlagVersion.Status
+
+
+def turn(flag: FeatureFlag, *, on: bool, reason: str, actor: User) -> FlagVersion:
+    """Turn a flag on or off: at once, or as a draft where it is protected."""
+    operation = draft_change if flag.is_protected else change_flag
+    return operation(
+        flag=flag,
+        definition={**document_of(flag), "enabled": on},
+        base_version=flag.version,
+        reason=reason,
+        actor=actor,
+    )
+
+
+def _reason(form: ReasonForm) -> str:
+    return str(form.cleaned_data["reason"])
+
+
+VERBS = (
+    Verb(
+        name="turn_on",
+        title="Turn on",
+        permission="publish",
+        told="Its overrides, rules and rollout decide again. A protected flag gets a draft.",
+        done="Turned on {}.",
+        run=lambda flag, request, form: turn(
+            flag, on=True, reason=_reason(form), actor=request.user
+        ),
+        possible=lambda flag: not (flag.enabled or flag.is_archived),
+        icon="toggle_on",
+        variant=ActionVariant.SUCCESS,
+    ),
+    Verb(
+        name="turn_off",
+        title="Turn off",
+        permission="publish",
+        told="Everybody gets the off variant, overrides or not. A protected flag gets a draft: "
+        "to stop one at once, kill it.",
+        done="Turned off {}.",
+        run=lambda flag, request, form: turn(
+            flag, on=False, reason=_reason(form), actor=request.user
+        ),
+        possible=lambda flag: flag.enabled and not flag.is_archived,
+        icon="toggle_off",
+    ),
+    Verb(
+        name="kill",
+        title="Kill",
+        permission="kill",
+        told="Everybody gets the off variant at once, whatever overrides, drafts and steps say.",
+        done="Killed {}: everybody gets its off variant.",
+        run=lambda flag, request, form: kill_flag(flag=flag, reason=_reason(form)),
+        possible=lambda flag: not flag.is_killed,
+        icon="dangerous",
+        variant=ActionVariant.DANGER,
+    ),
+    Verb(
+        name="revive",
+        title="Revive",
+        permission="kill",
+        told="Its definition holds again, as it stands now.",
+        done="Revived {}: its definition holds again.",
+        run=lambda flag, request, form: revive_flag(flag=flag),
+        possible=lambda flag: flag.is_killed,
+        icon="ecg_heart",
+        variant=ActionVariant.SUCCESS,
+    ),
+    Verb(
+        name="archive",
+        title="Archive",
+        permission="publish",
+        told="It answers its off variant, leaves the lists, and nothing new may stand on it.",
+        done="Archived {}.",
+        run=lambda flag, request, form: archive_flag(
+            flag=flag, reason=_reason(form), actor=request.user
+        ),
+        possible=lambda flag: not flag.is_archived,
+        icon="archive",
+    ),
+    Verb(
+        name="restore",
+        title="Take into use again",
+        permission="publish",
+        told="It answers as it did before it was archived.",
+        done="Took {} into use again.",
+        run=lambda flag, request, form: restore_flag(
+            flag=flag, reason=_reason(form), actor=request.user
+        ),
+        possible=lambda flag: flag.is_archived,
+        icon="unarchive",
+    ),
+)
+
+
+class StateFilter(WindowFilter):
+    title = "state"
+    parameter_name = "state"
+    windows = (
+        ("used", "In use"),
+        ("on", "On"),
+        ("off", "Off"),
+        ("killed", "Killed"),
+        ("steps", "With steps to come"),
+        ("stuck", "With a stuck step"),
+        ("waiting", "With drafts waiting"),
+        ("expired", "Past their expiry"),
+        ("archived", "Archived"),
+        ("all", "All"),
+    )
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.chosen()
+        states = {
+            "on": Q(enabled=True, is_killed=False),
+            "off": Q(enabled=False, is_killed=False),
+            "killed": Q(is_killed=True),
+            "steps": Q(next_step_at__isnull=False),
+            "stuck": ~Q(step_problem=""),
+            "waiting": Q(pk__in=FlagVersion.objects.filter(status__in=WAITING).values("flag")),
+            "expired": Q(expires_date__lt=timezone.now().date()),
+            "used": Q(),
+        }
+        if chosen == "all":
+            return queryset
+        if chosen == "archived":
+            return queryset.filter(is_archived=True)
+        return queryset.filter(states[chosen], is_archived=False)
+
+
+class TagFilter(TextFilter):
+    title = "tag"
+    parameter_name = "tag"
+    placeholder = "search"
+
+    def matching(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if "\x00" in value:
+            raise ValueError("NUL")
+        return queryset.filter(tags__contains=[value])
+
+
+class OwnerFilter(SimpleListFilter):
+    title = "owner"
+    parameter_name = "owner"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        owning = FeatureFlag.objects.exclude(owner=None).values("owner")
+        people = User.objects.filter(pk__in=owning).order_by("email")
+        return [("nobody", "Nobody"), *((str(user.pk), user.email) for user in people)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value()
+        if chosen == "nobody":
+            return queryset.filter(owner=None)
+        known = {value for value, _ in self.lookup_choices}
+        return queryset.filter(owner=chosen) if chosen in known else queryset
+
+
+@admin.register(FeatureFlag)
+@with_verbs(VERBS)
+class FeatureFlagAdmin(VerbsMixin, CheckPage, EditorPages, OperationAdmin):
+    list_display = (
+        "name",
+        "state",
+        "rollout",
+        "override_count",
+        "owner",
+        "shown_tags",
+        "expires",
+        "pending",
+    )
+    list_filter = (StateFilter, TagFilter, OwnerFilter, "is_protected", "value_type")
+    search_fields = ("name", "description")
+    search_help_text = "Find by name or description."
+    list_select_related = ("owner",)
+    ordering = ("name",)
+    actions = ("turn_on_selected", "turn_off_selected", "kill_selected")
+    actions_detail = (
+        "edit",
+        "turn_on",
+        "turn_off",
+        "kill",
+        "revive",
+        {"title": "More", "icon": "more_vert", "items": ["archive", "restore"]},
+    )
+    change_form_datasets = (
+        overrides.TenantsTab,
+        overrides.UsersTab,
+        trying.TryTab,
+        tabs.VersionsTab,
+        tabs.DiffTab,
+        HistoryTab.of(FeatureFlag),
+    )
+    change_form_outer_before_template = "admin/flags/summary.html"
+    fields = ()
+
+    class Media:
+        css = {"all": ("flags/editor.css",)}  # noqa: RUF012 - as Django has it
+
+    def find(self, object_id: Any) -> FeatureFlag | None:
+        """Return the flag of an id as an address has it."""
+        try:
+            found = FeatureFlag.objects.filter(pk=UUID(str(object_id)))
+        except ValueError:
+            return None
+        return found.select_related("namespace", "owner").first()
+
+    def asked(self, request: HttpRequest, object_id: str) -> FeatureFlag:
+        """Return the flag that an address names. Raises Http404."""
+        flag = self.find(object_id)
+        if flag is None:
+            raise Http404
+        return flag
+
+    # --- the list
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        found = [flag.pk for flag in changelist.result_list]
+        waiting: dict[Any, list[FlagVersion]] = {}
+        for version in FlagVersion.objects.filter(flag__in=found, status__in=WAITING):
+            waiting.setdefault(version.flag_id, []).append(version)
+        for flag in changelist.result_list:
+            flag.waiting = waiting.get(flag.pk, [])
+        return changelist
+
+    @display(description="State")
+    def state(self, flag: FeatureFlag) -> SafeString:
+        return state_pills(flag)
+
+    @display(description="Rollout", ordering="rollout_percentage")
+    def rollout(self, flag: FeatureFlag) -> SafeString:
+        return rollout_bar(flag)
+
+    @display(description="Overrides")
+    def override_count(self, flag: FeatureFlag) -> SafeString:
+        number = len(flag.tenant_overrides) + len(flag.user_overrides)
+        tab = "tenants" if flag.tenant_overrides or not flag.user_overrides else "users"
+        url = f"{flag_url(flag.pk)}#dataset-{tab}"
+        return format_html('<a class="text-link" href="{}">{}</a>', url, number)
+
+    @display(description="Tags")
+    def shown_tags(self, flag: FeatureFlag) -> SafeString:
+        return SafeString(" ".join(pill(tag) for tag in flag.tags) or "—")
+
+    @display(description="Expires", ordering="expires_date")
+    def expires(self, flag: FeatureFlag) -> SafeString | str:
+        return expiry(flag)
+
+    @display(description="Pending")
+    def pending(self, flag: FeatureFlag) -> SafeString:
+        waiting: list[FlagVersion] = flag.waiting
+        words = sorted({version.get_status_display() for version in waiting})
+        return SafeString(" ".join(pill(word, "warning") for word in words) or "—")
+
+    def _change_selected(
+        self, request: HttpRequest, queryset: QuerySet[FeatureFlag], name: str, run: Any
+    ) -> HttpResponse | None:
+        verb = self.verbs[name]
+
+        def operation(taken: Sequence[FeatureFlag]) -> None:
+            for flag in taken:
+                run(flag, str(request.POST.get("reason", "")))
+
+        change = ReasonedChange(
+            title=verb.title,
+            done=verb.done.partition("{}")[0].strip(),
+            consequence=verb.told,
+            obstacle=lambda flag: _obstacle(flag, name, verb),
+            operation=operation,
+        )
+        return self.change_selected(request, queryset, change)
+
+    @admin.action(description="Turn on…", permissions=["publish"])
+    def turn_on_selected(
+        self, request: HttpRequest, queryset: QuerySet[FeatureFlag]
+    ) -> HttpResponse | None:
+        return self._change_selected(
+            request, queryset, "turn_on",
+            lambda flag, reason: turn(flag, on=True, reason=reason, actor=request.user),
+        )  # fmt: skip
+
+    @admin.action(description="Turn off…", permissions=["publish"])
+    def turn_off_selected(
+        self, request: HttpRequest, queryset: QuerySet[FeatureFlag]
+    ) -> HttpResponse | None:
+        return self._change_selected(
+            request, queryset, "turn_off",
+            lambda flag, reason: turn(flag, on=False, reason=reason, actor=request.user),
+        )  # fmt: skip
+
+    @admin.action(description="Kill…", permissions=["kill"])
+    def kill_selected(
+        self, request: HttpRequest, queryset: QuerySet[FeatureFlag]
+    ) -> HttpResponse | None:
+        return self._change_selected(
+            request, queryset, "kill", lambda flag, reason: kill_flag(flag=flag, reason=reason)
+        )
+
+    # --- who may do what
+
+    # The page shows; the editor, the dialogs and the tabs change.
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_edit_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("flags.change_featureflag")
+
+    def has_publish_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_edit_permission(request) and request.user.has_perm(
+            "flags.publish_flagversion"
+        )
+
+    def has_kill_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("flags.kill_featureflag")
+
+    # --- a flag's page
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        context = dict(extra_context or {})
+        if object_id and (flag := self.find(object_id)):
+            context["summary"] = self.summary(request, flag)
+        return super().changeform_view(request, object_id, form_url, context)
+
+    def summary(self, request: HttpRequest, flag: FeatureFlag) -> dict[str, Any]:
+        """Return what stands on top of a flag's page."""
+        waiting = flag.versions.filter(status__in=WAITING).select_related("author")
+        active = flag.versions.filter(status=Status.ACTIVE).select_related("author").first()
+        return {
+            "flag": flag,
+            "state": state_pills(flag),
+            "served": served(flag, document_of(flag)),
+            "next_step": next_step(flag),
+            "expires": expiry(flag),
+            "active": active,
+            "active_url": version_url(active.pk) if active else "",
+            "waiting": [(version, version_url(version.pk)) for version in waiting],
+            "may_kill": self.has_kill_permission(request),
+            "kill_url": flag_url(flag.pk, "stop"),
+            "steps": flag.steps,
+        }
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("<uuid:object_id>/stop/", wrap(self.stop), name="flags_featureflag_stop"),
+            path(
+                "<uuid:object_id>/override/",
+                wrap(self.override),
+                name="flags_featureflag_override",
+            ),
+            path("<uuid:object_id>/try/", wrap(self.try_it), name="flags_featureflag_try"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def stop(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Kill or revive from the page itself: one click and a reason, no dialog between."""
+        if not self.has_kill_permission(request):
+            raise PermissionDenied
+        flag = self.asked(request, str(object_id))
+        form = ReasonForm(data=request.POST or None, request=request)
+        # What tells a dialog's POST from its first showing does not matter here.
+        form.data = {**request.POST.dict(), "_form_submitted": "True"}
+        if request.method != "POST" or not form.is_valid():
+            messages.error(request, "Say why, in a few words: nothing was changed.")
+            return go_to(request, flag_url(flag.pk))
+        give_reason(_reason(form))
+        verb = self.verbs["revive" if "revive" in request.POST else "kill"]
+        verb.run(flag, request, form)
+        messages.success(request, verb.done.format(f"“{flag}”"))
+        return go_to(request, flag_url(flag.pk))
+
+    def override(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Give a tenant or a user an answer of its own, or take it away."""
+        if request.method != "POST" or not self.has_publish_permission(request):
+            raise PermissionDenied
+        return overrides.set_from(request, self.asked(request, str(object_id)))
+
+    def try_it(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Answer the form of the tab Try it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return trying.answer(request, self.asked(request, str(object_id)))
+
+    @action(
+        description="Edit",
+        permissions=["edit"],
+        icon="edit",
+        variant=ActionVariant.PRIMARY,
+    )
+    def edit(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self.edit_flag(request, self.asked(request, object_id))
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        return self.add_flag(request)
+
+    def back_url(self, flag: FeatureFlag | None) -> str:
+        """Return where the editor leads back to."""
+        if flag is None:
+            return reverse("admin:flags_featureflag_changelist")
+        return flag_url(quote(flag.pk))
+
+
+def _obstacle(flag: FeatureFlag, name: str, verb: Verb) -> str:
+    if not verb.possible(flag):
+        if flag.is_archived:
+            return "is archived"
+        return {"turn_on": "is on already", "turn_off": "is off already"}.get(
+            name, "is killed already"
+        )
+    if flag.is_protected and name != "kill":
+        return "is protected: it takes a draft of its own"
+    return ""

@@ -1,0 +1,125 @@
+"""Try it: any user, tenant and attributes; the answer, and the way to it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from apps.configs.values import STRICT_JSON, strictly
+from apps.flags.admin.overrides import find
+from apps.flags.admin.verbs import flag_url, version_url
+from apps.flags.models import FeatureFlag, FlagVersion
+from apps.flags.trying import try_flag
+from layoverhq.errors import FieldError, InvalidInput
+from layoverhq.model_admin import PageTab
+
+TYPES = (("text", "text"), ("number", "number"), ("boolean", "true/false"), ("json", "JSON"))
+
+
+class TryTab(PageTab):
+    """The flag as it stands."""
+
+    model = FeatureFlag
+    model_name = "try"
+    title = "Try it"
+    template_name = "admin/flags/tab_try.html"
+
+    def context(self) -> dict[str, Any]:
+        return {"types": TYPES, "action": flag_url(self.object_id, "try")}
+
+
+class TryVersionTab(TryTab):
+    """A version, before it holds or after."""
+
+    model = FlagVersion
+
+    def context(self) -> dict[str, Any]:
+        return {"types": TYPES, "action": version_url(self.object_id, "try"), "of_version": True}
+
+
+def answer(request: HttpRequest, flag: FeatureFlag) -> HttpResponse:
+    """Answer the form: what the flag says to this context, and each step on the way."""
+    try:
+        context = context_of(request)
+    except InvalidInput as error:
+        told: dict[str, Any] = {"faults": error.errors}
+    else:
+        explained = try_flag(flag, context)
+        found = next(
+            (each["value"] for each in flag.variants if each["key"] == explained.answer.variant),
+            None,
+        )
+        told = {
+            "answer": explained.answer,
+            "value": json.dumps(found, ensure_ascii=False),
+            "path": explained.path,
+            "context": json.dumps(context, ensure_ascii=False),
+        }
+    return TemplateResponse(request, "admin/flags/tried.html", {"flag": flag, **told})
+
+
+def context_of(request: HttpRequest) -> dict[str, Any]:
+    """Return the context that the form describes. Raises InvalidInput that names the field."""
+    given = request.POST
+    context: dict[str, Any] = {}
+    faults: list[FieldError] = []
+    for name, kind, attribute in (("user", "user", "user"), ("tenant", "tenant", "enterprise")):
+        text = given.get(name, "").strip()
+        if not text:
+            continue
+        if found := find(kind, text):
+            context[attribute] = str(found.pk)
+            if kind == "user" and found.enterprise_id:
+                context["enterprise"] = str(found.enterprise_id)
+        elif _is_id(text):
+            # Whoever has no account yet is bucketed by the id all the same.
+            context[attribute] = text.lower()
+        else:
+            faults.append(FieldError(name, "unknown", f"There is no {kind} “{text[:100]}”."))
+    rows = zip(given.getlist("name"), given.getlist("type"), given.getlist("value"), strict=False)
+    for number, (name, kind, text) in enumerate(rows, 1):
+        if not name.strip():
+            continue
+        try:
+            _put(context, name.strip(), _typed(kind, text, f"attribute {number}"))
+        except InvalidInput as error:
+            faults += error.errors
+    if faults:
+        raise InvalidInput(faults)
+    return context
+
+
+def _put(context: dict[str, Any], name: str, value: Any) -> None:
+    """Put a value where a dotted name says."""
+    *way, last = name.split(".")
+    for step in way:
+        inner = context.get(step)
+        if not isinstance(inner, dict):
+            inner = context[step] = {}
+        context = inner
+    context[last] = value
+
+
+def _typed(kind: str, text: str, field: str) -> Any:
+    if kind == "boolean":
+        if text.strip().lower() not in ("true", "false"):
+            raise InvalidInput.of(field, "Give true or false.")
+        return text.strip().lower() == "true"
+    if kind not in ("number", "json"):
+        return text
+    value = strictly(lambda: STRICT_JSON.decode(text), field)
+    if kind == "number" and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise InvalidInput.of(field, "Give a number.")
+    return value
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

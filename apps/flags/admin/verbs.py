@@ -1,0 +1,124 @@
+"""What can be done with a flag or a version from a dialog that asks why: a table of verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from unfold.dataclasses import ActionDialog
+from unfold.decorators import action
+from unfold.enums import ActionVariant
+
+from apps.flags.models import FeatureFlag, FlagVersion
+from layoverhq.admin_site import give_reason, go_to
+from layoverhq.model_admin import ReasonForm
+
+# Takes the object, the request and the filled form; returns what came of it.
+Run = Callable[[Any, HttpRequest, ReasonForm], FeatureFlag | FlagVersion]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """An action with a reason. `done` is its message, with the object's name in place of {}."""
+
+    name: str
+    title: str
+    permission: str
+    told: str
+    done: str
+    run: Run
+    possible: Callable[[Any], bool]
+    icon: str
+    variant: ActionVariant = ActionVariant.DEFAULT
+    form: type[ReasonForm] = ReasonForm
+
+    def method(self) -> Callable[..., HttpResponse]:
+        """Return the admin's method."""
+        form_class = type(f"{self.name.title()}Form", (self.form,), {"consequence": self.told})
+
+        def do(admin: Any, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+            give_reason(form.cleaned_data["reason"])
+            chosen = admin.asked(request, object_id)
+            result = self.run(chosen, request, form)
+            drafted = is_draft(result) and result.pk != chosen.pk
+            return tell(request, result, DRAFTED if drafted else self.done)
+
+        do.__name__ = self.name
+        method: Callable[..., HttpResponse] = action(
+            description=f"{self.title}…",
+            permissions=[self.permission],
+            icon=self.icon,
+            variant=self.variant,
+            url_path=self.name.replace("_", "-"),
+            dialog=ActionDialog(
+                title=self.title,
+                description="",
+                form_class=form_class,
+                form_submit_text=self.title,
+            ),
+        )(do)
+        return method
+
+
+DRAFTED = "Drafted {}: it holds once it is published."
+
+
+def is_draft(result: FeatureFlag | FlagVersion) -> bool:
+    """Return whether a change still waits."""
+    return isinstance(result, FlagVersion) and result.status == FlagVersion.Status.DRAFT
+
+
+def tell(request: HttpRequest, result: FeatureFlag | FlagVersion, done: str) -> HttpResponse:
+    """Say what came of it and lead to its page: the flag's once it holds, else the version's."""
+    if isinstance(result, FlagVersion) and result.status != FlagVersion.Status.ACTIVE:
+        messages.success(request, done.format(f"“{result}”"))
+        return go_to(request, version_url(result.pk))
+    flag = result.flag if isinstance(result, FlagVersion) else result
+    number = f" It is version {result.number}." if isinstance(result, FlagVersion) else ""
+    messages.success(request, done.format(f"“{flag}”") + number)
+    return go_to(request, flag_url(flag.pk))
+
+
+def flag_url(pk: Any, name: str = "change") -> str:
+    """Return a page of a flag."""
+    return reverse(f"admin:flags_featureflag_{name}", args=[pk])
+
+
+def version_url(pk: Any, name: str = "change") -> str:
+    """Return a page of a version."""
+    return reverse(f"admin:flags_flagversion_{name}", args=[pk])
+
+
+def with_verbs(verbs: Iterable[Verb]) -> Callable[[type], type]:
+    """Give an admin a method for each verb; it shows those that are possible for an object."""
+    table = {verb.name: verb for verb in verbs}
+
+    def decorate(admin: type) -> type:
+        for verb in table.values():
+            setattr(admin, verb.name, verb.method())
+        admin.verbs = table  # type: ignore[attr-defined]
+        return admin
+
+    return decorate
+
+
+class VerbsMixin:
+    """Of an admin with verbs: `asked(request, object_id)` finds the object of a page."""
+
+    verbs: dict[str, Verb]
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Leave out what cannot be done with the object as it stands."""
+        chosen = self.find(object_id)  # type: ignore[attr-defined]
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}_"  # type: ignore[attr-defined]
+        hidden = {
+            prefix + name
+            for name, verb in self.verbs.items()
+            if chosen is None or not verb.possible(chosen)
+        }
+        permitted = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        return [item for item in permitted if item.action_name not in hidden]

@@ -1,0 +1,74 @@
+"""Flags as evaluations see them: a row that stands, and a definition before it is published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from typing import Any
+
+from apps.flags.allocation import allocate
+from apps.flags.evaluation import Context, Definition
+from apps.flags.explaining import Explanation, explain
+from apps.flags.models import BASIS_POINTS, FeatureFlag, FlagNamespace
+from apps.flags.runtime import flags
+from layoverhq.bucketing import BUCKETS
+
+AS_THEY_ARE = (
+    "name", "rollout_percentage", "conditions", "tenant_overrides", "user_overrides", "value_type",
+    "variants", "on_variant", "off_variant", "allocations", "rules", "prerequisites",
+    "bucketing_unit", "salt", "tenant_visible", "version",
+)  # fmt: skip
+
+
+def try_flag(flag: FeatureFlag, context: Context) -> Explanation:
+    """Return what a flag answers as its row stands, and why."""
+    because = "the flag is turned off"
+    if flag.is_killed:
+        because = f"the flag is killed: {flag.kill_reason}"
+    elif flag.is_archived:
+        because = "the flag is archived"
+    content = flags.directory.get()
+    return explain(definition_of(flag), context, content.flags, content.groups, off_because=because)
+
+
+def definition_of(flag: FeatureFlag) -> Definition:
+    """Return a row as flag_directory() does."""
+    held = flag.namespace
+    namespace = None
+    if held and flag.namespace_low is not None and flag.namespace_high is not None:
+        end = min(flag.namespace_high, BASIS_POINTS - held.holdout)
+        namespace = (held.salt, flag.namespace_low, end)
+    return Definition(
+        **{name: getattr(flag, name) for name in AS_THEY_ARE},
+        enabled=flag.enabled and not flag.is_killed and not flag.is_archived,
+        namespace=namespace,
+    )
+
+
+def as_published(flag: FeatureFlag, definition: Mapping[str, Any]) -> FeatureFlag:
+    """Return a flag as it would be with a definition, unsaved: a kill would still hold."""
+    drafted = copy(flag)
+    own = {rule["id"]: rule for rule in flag.rules}
+    for name in AS_THEY_ARE:
+        if name in definition:
+            setattr(drafted, name, definition[name])
+    drafted.enabled = definition["enabled"]
+    drafted.is_archived = definition["is_archived"]
+    drafted.allocations = _ranges(definition["weights"], flag.on_variant, flag.allocations)
+    drafted.rules = [_ruled(rule, own.get(rule["id"], {})) for rule in definition["rules"]]
+    name = definition["namespace"]
+    drafted.namespace = FlagNamespace.objects.filter(name=name).first() if name else None
+    drafted.namespace_low, drafted.namespace_high = definition["namespace_range"] or (None, None)
+    return drafted
+
+
+def _ruled(rule: Mapping[str, Any], standing: Mapping[str, Any]) -> dict[str, Any]:
+    ruled = {name: rule[name] for name in rule if name != "weights"}
+    if "weights" in rule:
+        held = standing.get("allocations") or {}
+        ruled["allocations"] = _ranges(rule["weights"], standing.get("variant", ""), held)
+    return ruled
+
+
+def _ranges(weights: Mapping[str, int], variant: str, held: Mapping[str, Any]) -> dict[str, Any]:
+    return allocate(weights, held or {variant: [[0, BUCKETS]]}) if weights else {}
