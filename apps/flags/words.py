@@ -59,16 +59,28 @@ def shown(value: Any) -> str:
 
 def clause(attribute: str, operand: Any) -> str:
     """Return what is asked of an attribute, in words."""
-    if isinstance(operand, dict) and operand and operand.keys() <= OPERATORS.keys():
-        told = [_operator(name, asked) for name, asked in operand.items()]
-        return f"{attribute} {' and '.join(told)}"
-    return f"{attribute} is {shown(operand)}"
+    return f"{attribute} {_asked(operand) or f'is {shown(operand)}'}"
+
+
+def _asked(operand: Any) -> str:
+    """Return operators in words, nothing where it is none of operators alone."""
+    known = OPERATORS.keys() | {"$not"}
+    if not isinstance(operand, dict) or not operand or not operand.keys() <= known:
+        return ""
+    return " and ".join(_operator(name, asked) for name, asked in operand.items())
 
 
 def _operator(name: str, operand: Any) -> str:
+    inner = _asked(operand)
+    if name == "$not":
+        return f"not ({inner or shown(operand)})"
     words = OPERATORS[name][0]
     if name == "$exists" and isinstance(operand, bool):
         return "is present" if operand else "is missing"
+    if name == "$size" and inner:
+        return f"has a length that {inner}"
+    if name == "$elemMatch":
+        return f"{words} that {inner}" if inner else f"{words} where {brief(operand)}"
     if "…" in words:
         return words.replace("…", operand if isinstance(operand, str) else shown(operand))
     return f"{words} {shown(operand)}"

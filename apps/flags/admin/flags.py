@@ -221,8 +221,6 @@ class FeatureFlagAdmin(VerbsMixin, CheckPage, EditorPages, OperationAdmin):
         "edit",
         "turn_on",
         "turn_off",
-        "kill",
-        "revive",
         {"title": "More", "icon": "more_vert", "items": ["archive", "restore"]},
     )
     change_form_datasets = (
@@ -234,7 +232,6 @@ class FeatureFlagAdmin(VerbsMixin, CheckPage, EditorPages, OperationAdmin):
         HistoryTab.of(FeatureFlag),
     )
     change_form_outer_before_template = "admin/flags/summary.html"
-    fields = ()
 
     class Media:
         css = {"all": ("flags/editor.css",)}  # noqa: RUF012 - as Django has it
@@ -400,6 +397,7 @@ class FeatureFlagAdmin(VerbsMixin, CheckPage, EditorPages, OperationAdmin):
                 wrap(self.override),
                 name="flags_featureflag_override",
             ),
+            path("suggest/<slug:kind>/", wrap(self.suggest), name="flags_featureflag_suggest"),
             path("<uuid:object_id>/try/", wrap(self.try_it), name="flags_featureflag_try"),
         ]
         return [*own, *super().get_urls()]
@@ -426,6 +424,14 @@ class FeatureFlagAdmin(VerbsMixin, CheckPage, EditorPages, OperationAdmin):
         if request.method != "POST" or not self.has_publish_permission(request):
             raise PermissionDenied
         return overrides.set_from(request, self.asked(request, str(object_id)))
+
+    def suggest(self, request: HttpRequest, kind: str) -> HttpResponse:
+        """Propose tenants or users to a field of the tabs."""
+        if kind not in overrides.SUGGESTED:
+            raise Http404
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return overrides.suggestions(request, kind)
 
     def try_it(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         """Answer the form of the tab Try it."""

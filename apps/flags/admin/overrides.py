@@ -14,6 +14,7 @@ from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.html import format_html_join
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from apps.flags.admin.verbs import DRAFTED, flag_url, is_draft, tell
@@ -40,6 +41,42 @@ def find(kind: str, text: str) -> Any:
     with suppress(ValueError):
         named = {"pk": UUID(text)}
     return people(kind).filter(**named).first()
+
+
+SUGGESTED = {
+    "tenant": ("tenants.view_enterprise", ("slug", "name")),
+    "user": ("tenants.view_user", ("email", "name")),
+}
+SUGGESTIONS = 12
+
+
+def suggesting(kind: str) -> dict[str, str]:
+    """Return the attributes of a field that proposes tenants or users while somebody types."""
+    return {
+        "list": f"{kind}-suggestions",
+        "hx-get": reverse("admin:flags_featureflag_suggest", args=[kind]),
+        "hx-trigger": "input changed delay:200ms",
+        "hx-target": f"#{kind}-suggestions",
+        "hx-swap": "innerHTML",
+    }
+
+
+def suggestions(request: HttpRequest, kind: str) -> HttpResponse:
+    """Answer such a field, whatever its name; only what the operator may see anyway."""
+    permission, names = SUGGESTED[kind]
+    typed = next(iter(request.GET.values()), "").strip().replace("\x00", "")
+    found: list[Any] = []
+    if typed and request.user.has_perm(permission):
+        found = list(people(kind).filter(_matching(names, typed)).order_by(names[0])[:SUGGESTIONS])
+    options = ((getattr(each, names[0]), each.name) for each in found)
+    return HttpResponse(format_html_join("", '<option value="{}">{}</option>', options))
+
+
+def _matching(names: tuple[str, ...], search: str) -> Q:
+    found = Q()
+    for name in names if search else ():
+        found |= Q(**{f"{name}__icontains": search})
+    return found
 
 
 def choices(flag: FeatureFlag) -> list[tuple[str, str]]:
@@ -72,7 +109,7 @@ class OverrideForm(forms.Form):
         self.flag = flag
         self.fields["of"].label = "Tenant" if kind == "tenant" else "User"
         self.fields["of"].help_text = "Slug or id." if kind == "tenant" else "Email or id."
-        self.fields["of"].widget.attrs["list"] = f"{kind}-suggestions"
+        self.fields["of"].widget.attrs |= suggesting(kind)
         self.fields["to"].choices = choices(flag)
         self.fields["reason"].widget.attrs.pop("autofocus", None)
 
@@ -123,7 +160,6 @@ class OverridesTab(PageTab):
     model = FeatureFlag
     template_name = "admin/flags/tab_overrides.html"
     kind: ClassVar[str]
-    searched: ClassVar[tuple[str, ...]]
 
     def context(self) -> dict[str, Any]:
         flag = FeatureFlag.objects.get(pk=self.object_id)
@@ -132,7 +168,9 @@ class OverridesTab(PageTab):
         search = query.get(f"{self.kind}_q", "").strip().replace("\x00", "")
         known = {
             str(found.pk): found
-            for found in people(self.kind).filter(pk__in=_ids(held)).filter(self.matching(search))
+            for found in people(self.kind)
+            .filter(pk__in=_ids(held))
+            .filter(_matching(SUGGESTED[self.kind][1], search))
         }
         rows = [
             {
@@ -168,13 +206,6 @@ class OverridesTab(PageTab):
             "object_url": f"admin:tenants_{MODELS[self.kind]}_change",
         }
 
-    def matching(self, search: str) -> Q:
-        """Return the filter of a search over the names."""
-        found = Q()
-        for name in self.searched if search else ():
-            found |= Q(**{f"{name}__icontains": search})
-        return found
-
     def named(self, found: Any) -> str:
         """Return what the form takes for a tenant or a user."""
         if found is None:
@@ -186,14 +217,12 @@ class TenantsTab(OverridesTab):
     kind = "tenant"
     model_name = "tenants"
     title = "Tenants"
-    searched = ("slug", "name")
 
 
 class UsersTab(OverridesTab):
     kind = "user"
     model_name = "users"
     title = "Users"
-    searched = ("email", "name")
 
 
 def _ids(held: dict[str, Any]) -> list[UUID]:

@@ -123,7 +123,7 @@ def _rest(definition: Mapping[str, Any], off: str) -> str:
     if not percentage:
         return f"{everybody.capitalize()} gets {off}."
     conditions = definition["conditions"]
-    whom = everybody if conditions == {} else f"those of whom holds: {brief(conditions)}"
+    whom = everybody if conditions == {} else f"those where {brief(conditions)}"
     if percentage == 100:
         told = f"{on} for {whom}"
         return f"{told[0].upper()}{told[1:]}." + ("" if conditions == {} else f" The rest: {off}.")
@@ -131,7 +131,7 @@ def _rest(definition: Mapping[str, Any], off: str) -> str:
 
 
 def _whom(conditions: Any) -> str:
-    return "everybody" if conditions == {} else f"those of whom holds: {brief(conditions)}"
+    return "everybody" if conditions == {} else f"those where {brief(conditions)}"
 
 
 def _split(weights: Mapping[str, int]) -> str:

@@ -107,9 +107,16 @@ def with_verbs(verbs: Iterable[Verb]) -> Callable[[type], type]:
 
 
 class VerbsMixin:
-    """Of an admin with verbs: `asked(request, object_id)` finds the object of a page."""
+    """Of an admin with verbs, whose page is the summary on top of its tabs.
+
+    `find(object_id)` finds the object of a page.
+    """
 
     verbs: dict[str, Verb]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Show no form: the summary says it in words."""
+        return []
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """Leave out what cannot be done with the object as it stands."""

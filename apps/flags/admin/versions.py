@@ -197,7 +197,6 @@ class FlagVersionAdmin(ReadOnly, VerbsMixin, EditorPages, OperationAdmin):
         HistoryTab.of(FlagVersion),
     )
     change_form_outer_before_template = "admin/flags/version_summary.html"
-    fields = ()
 
     class Media:
         css = {"all": ("flags/editor.css",)}  # noqa: RUF012 - as Django has it
