@@ -22,6 +22,7 @@ from unfold.enums import ActionVariant
 from apps.audit.history import HistoryTab
 from apps.flags.admin import overrides, tabs, trying
 from apps.flags.admin.editor import CheckPage, EditorPages
+from apps.flags.admin.exchange import ExchangePages
 from apps.flags.admin.telling import expiry, next_step, rollout_bar, served, state_pills
 from apps.flags.admin.verbs import Verb, VerbsMixin, flag_url, version_url, with_verbs
 from apps.flags.admin.versions import WAITING
@@ -200,7 +201,7 @@ class OwnerFilter(SimpleListFilter):
 
 @admin.register(FeatureFlag)
 @with_verbs(VERBS)
-class FeatureFlagAdmin(VerbsMixin, CheckPage, EditorPages, OperationAdmin):
+class FeatureFlagAdmin(ExchangePages, VerbsMixin, CheckPage, EditorPages, OperationAdmin):
     list_display = (
         "name",
         "state",
@@ -216,7 +217,8 @@ class FeatureFlagAdmin(VerbsMixin, CheckPage, EditorPages, OperationAdmin):
     search_help_text = "Find by name or description."
     list_select_related = ("owner",)
     ordering = ("name",)
-    actions = ("turn_on_selected", "turn_off_selected", "kill_selected")
+    actions = ("turn_on_selected", "turn_off_selected", "kill_selected", "export_selected")
+    actions_list = ("import_yaml", "export_yaml")
     actions_detail = (
         "edit",
         "turn_on",
