@@ -40,6 +40,11 @@ class FlagDirectory(FollowingSnapshot[Content]):
 
     name = "flags"
 
+    @property
+    def held(self) -> Content | None:
+        """What is held, without loading it."""
+        return self._held[1] if self._held else None
+
     def load(self, connection: psycopg.Connection[Any]) -> Content:
         recorder.start()
         rows = connection.execute("select * from flag_directory()").fetchall()
@@ -149,6 +154,11 @@ class Flags:
     def enabled(self, name: str, context: Mapping[str, Any]) -> bool:
         """Return whether a switch is on, or another flag answers something else than off."""
         return self.evaluate(name, context).enabled
+
+    def routes(self) -> frozenset[str]:
+        """Return the routes that goals of running experiments count, as far as is known here."""
+        held = self.directory.held
+        return held.routes if held else frozenset()
 
 
 flags = Flags(FlagDirectory())

@@ -31,7 +31,7 @@ select public.ensure_month_partitions(
 );
 
 -- Notes exposures: [{"experiment", "enterprise", "unit", "variant", "at"}], the unit in clear.
--- Those of experiments that do not run, and of enterprises that there are not, are left out.
+-- Those of experiments that did not run then, and of enterprises that there are not, are left out.
 create function public.record_flag_exposures(seen jsonb) returns bigint
 language plpgsql
 security definer
@@ -49,7 +49,8 @@ begin
     from jsonb_to_recordset(seen) as s (
         experiment uuid, enterprise uuid, unit text, variant text, at timestamptz
     )
-    join flag_experiments x on x.id = s.experiment and x.status = 'running'
+    join flag_experiments x on x.id = s.experiment
+        and (x.status = 'running' or s.at < x.stopped_at)
     join enterprises n on n.id = s.enterprise and n.deleted_at is null
     group by x.started_at, x.id, n.id, s.unit
     order by x.started_at, x.id, n.id, flag_unit_digest(n.id, s.unit)

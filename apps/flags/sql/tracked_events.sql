@@ -24,10 +24,10 @@ grant select, insert, delete on public.tracked_events to layoverhq_operator;
 insert into public.partition_policies (parent, months_ahead, months_kept)
 values ('tracked_events', 3, 24);
 
--- Events of the last month are taken as well.
+-- Events of the last 30 days are taken as well.
 select public.ensure_month_partitions(
     'tracked_events',
-    (current_date - interval '1 month')::date,
+    (current_date - interval '2 months')::date,
     (current_date + interval '3 months')::date
 );
 
