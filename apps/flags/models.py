@@ -305,7 +305,7 @@ class Experiment(models.Model):
     )
     flag = models.ForeignKey(FeatureFlag, on_delete=models.PROTECT, related_name="experiments")
     # The id of one of the flag's rules; empty: the flag's own rollout.
-    rule = models.CharField(max_length=100, blank=True, db_default="")
+    rule = models.CharField(max_length=100, blank=True, default="", db_default="")
     control_variant = models.CharField("control", max_length=100)
     alpha = models.DecimalField(
         "error rate",
@@ -318,12 +318,14 @@ class Experiment(models.Model):
         max_length=20, choices=Status.choices, default=Status.DRAFT, editable=False
     )
     # As they stood at the start: the attribute that is bucketed, and {variant: hundredths of a %}.
-    unit = models.CharField(max_length=100, blank=True, db_default="", editable=False)
+    unit = models.CharField(max_length=100, blank=True, default="", db_default="", editable=False)
     split = models.JSONField(default=dict, db_default={}, blank=True, editable=False)
     started_at = models.DateTimeField(null=True, editable=False)
     stopped_at = models.DateTimeField(null=True, editable=False)
-    decision = models.TextField(blank=True, db_default="", editable=False)
-    shipped_variant = models.CharField(max_length=100, blank=True, db_default="", editable=False)
+    decision = models.TextField(blank=True, default="", db_default="", editable=False)
+    shipped_variant = models.CharField(
+        max_length=100, blank=True, default="", db_default="", editable=False
+    )
     shipped_version = models.ForeignKey(
         FlagVersion, null=True, on_delete=models.PROTECT, related_name="+", editable=False
     )

@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                     "hypothesis",
                     models.TextField(help_text="What you expect to change, by how much, and why."),
                 ),
-                ("rule", models.CharField(blank=True, db_default="", max_length=100)),
+                ("rule", models.CharField(blank=True, db_default="", default="", max_length=100)),
                 ("control_variant", models.CharField(max_length=100, verbose_name="control")),
                 (
                     "alpha",
@@ -62,7 +62,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "unit",
-                    models.CharField(blank=True, db_default="", editable=False, max_length=100),
+                    models.CharField(
+                        blank=True, db_default="", default="", editable=False, max_length=100
+                    ),
                 ),
                 (
                     "split",
@@ -70,10 +72,15 @@ class Migration(migrations.Migration):
                 ),
                 ("started_at", models.DateTimeField(editable=False, null=True)),
                 ("stopped_at", models.DateTimeField(editable=False, null=True)),
-                ("decision", models.TextField(blank=True, db_default="", editable=False)),
+                (
+                    "decision",
+                    models.TextField(blank=True, db_default="", default="", editable=False),
+                ),
                 (
                     "shipped_variant",
-                    models.CharField(blank=True, db_default="", editable=False, max_length=100),
+                    models.CharField(
+                        blank=True, db_default="", default="", editable=False, max_length=100
+                    ),
                 ),
                 ("version", models.PositiveIntegerField(db_default=1, default=1, editable=False)),
                 (
