@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from apps.configs.queries import Reader, readers_of
 from apps.flags.conditions import groups_in
 from apps.flags.definitions import Neighbour, Surroundings
 from apps.flags.models import FeatureFlag, FlagNamespace, FlagSegment
@@ -92,3 +93,12 @@ def flags_with_segment(name: str) -> list[FeatureFlag]:
 def segments_of(conditions: Any, rules: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the segments that a flag's conditions and rules name."""
     return groups_in([conditions, [rule.get("conditions") for rule in rules]])
+
+
+def readers() -> dict[str, list[Reader]]:
+    """Return where the code asks `flags.enabled` or `flags.evaluate` for which flag."""
+    found: dict[str, list[Reader]] = defaultdict(list)
+    for method in ("enabled", "evaluate"):
+        for name, places in readers_of("flags", method).items():
+            found[name] += places
+    return dict(found)
