@@ -1,0 +1,145 @@
+"""The thread that tells the database what evaluation left behind: counts, exposures, usage.
+
+One a process, every few seconds, on a connection of its own that stands only while there is
+something to tell. A database that is away loses nothing: counts stay in their tallies, exposures
+and usage wait, within bounds; what is over them is logged. A transaction whose end is not known is
+told again: counts may come twice then, exposures cannot. A process that is killed takes what it
+has not told with it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+
+import psycopg
+import structlog
+from psycopg.types.json import Jsonb
+
+from apps.flags.counting import Counted, tallies
+from apps.flags.exposing import Exposure, api_usage, exposures
+from layoverhq.snapshot import connect
+
+log = structlog.get_logger(__name__)
+
+FLUSH_SECONDS = 10.0
+BATCH = 5_000
+
+
+class Recorder:
+    """The thread, and what it sends."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Know of no thread: none was started, or a fork left it behind."""
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._flushing = threading.Lock()
+        self._stopping = threading.Event()
+        self._away = False
+
+    def start(self) -> None:
+        """Start the thread unless it runs."""
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._stopping.clear()
+                self._thread = threading.Thread(target=self._run, name="flag-recorder", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, once it has told what there is."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        self._thread = None
+
+    def _run(self) -> None:
+        while not self._stopping.wait(FLUSH_SECONDS):
+            self.flush()
+        self.flush()
+
+    def flush(self) -> bool:
+        """Tell the database what there is; return whether it has it all now."""
+        with self._flushing:
+            try:
+                self._tell()
+            except psycopg.Error as error:
+                if not self._away:
+                    log.warning(
+                        "flag_records_wait",
+                        error=str(error).strip(),
+                        answers=len(tallies.untold()),
+                        exposures=len(exposures.waiting),
+                    )
+                self._away = True
+                return False
+            if self._away:
+                log.info("flag_records_told")
+            self._away = False
+        if dropped := exposures.dropped:
+            exposures.dropped -= dropped
+            log.warning("flag_exposures_dropped", count=dropped)
+        return True
+
+    def _tell(self) -> None:
+        counted = tallies.untold()
+        if not counted and not exposures.waiting and not api_usage.waiting:
+            return
+        with connect() as connection:
+            if counted:
+                _send_counts(connection, counted)
+            while exposures.waiting:
+                _send_exposures(connection)
+            _send_usage(connection)
+
+
+def _send_counts(connection: psycopg.Connection[dict[str, object]], counted: list[Counted]) -> None:
+    connection.execute(
+        "select record_flag_evaluations(%s)", [Jsonb([each._asdict() for each in counted])]
+    )
+    tallies.told(counted)
+
+
+def _send_exposures(connection: psycopg.Connection[dict[str, object]]) -> None:
+    # Only this thread takes from the left; what is sent is taken off once the database has it.
+    waiting = exposures.waiting
+    batch: list[Exposure] = [waiting[place] for place in range(min(BATCH, len(waiting)))]
+    connection.execute(
+        "select record_flag_exposures(%s)", [Jsonb([each.document() for each in batch])]
+    )
+    for _ in batch:
+        waiting.popleft()
+
+
+def _send_usage(connection: psycopg.Connection[dict[str, object]]) -> None:
+    taken = api_usage.take()
+    if not taken:
+        return
+    try:
+        connection.execute(
+            "select record_api_usage(%s)",
+            [
+                Jsonb(
+                    [
+                        {
+                            "enterprise": str(enterprise_id),
+                            "event": event,
+                            "value": usage.requests,
+                            "at": usage.first_at.isoformat(),
+                        }
+                        for (event, enterprise_id), usage in taken.items()
+                    ]
+                )
+            ],
+        )
+    except psycopg.Error:
+        api_usage.give_back(taken)
+        raise
+
+
+recorder = Recorder()
+os.register_at_fork(after_in_child=recorder.reset)
+atexit.register(recorder.stop)
