@@ -312,6 +312,7 @@ class Experiment(models.Model):
         max_digits=4,
         decimal_places=3,
         default=Decimal("0.05"),
+        validators=[MinValueValidator(Decimal("0.001")), MaxValueValidator(Decimal("0.2"))],
         help_text="How often variants that are alike may be taken for different: 0.05 is 1 in 20.",
     )
     status = models.CharField(

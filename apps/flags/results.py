@@ -7,6 +7,7 @@ while. Operators' only.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -32,6 +33,8 @@ from apps.flags.statistics import (
 from layoverhq.tenancy import current_alias
 
 KEPT_SECONDS = 120
+# What took long is kept for so many times as long, so that few pages wait for it.
+KEPT_TIMES = 60
 CHART_DAYS = 400
 
 UNITS = """
@@ -148,12 +151,14 @@ class Results:
 
 
 def experiment_results(experiment: Experiment, now: datetime) -> Results:
-    """Return what an experiment that has started shows, at most two minutes old."""
+    """Return what an experiment that has started shows, from a few minutes ago at most."""
     key = f"experiment-results:{experiment.pk}:{experiment.version}"
     kept: Results | None = cache.get(key)
     if kept is None:
+        began = time.monotonic()
         kept = computed_results(experiment, now)
-        cache.set(key, kept, KEPT_SECONDS)
+        took = time.monotonic() - began
+        cache.set(key, kept, max(KEPT_SECONDS, round(took * KEPT_TIMES)))
     return kept
 
 

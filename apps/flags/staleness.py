@@ -98,7 +98,8 @@ def _unread(flag: FeatureFlag, read: Mapping[str, datetime], now: datetime) -> s
     last = read.get(flag.name)
     if last is not None and last > now - QUIET:
         return ""
-    if last is None:
-        old = flag.created_at <= now - QUIET
-        return "No code has asked for it since it was made." if old else ""
-    return f"No code has asked for it for {(now - last).days} days."
+    if last is None and flag.created_at > now - QUIET:
+        return ""
+    since = "since it was made" if last is None else f"for {(now - last).days} days"
+    lists = " by itself, which a list of all flags is not" if flag.tenant_visible else ""
+    return f"Nobody has asked for it{lists} {since}."

@@ -45,6 +45,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("Flags", "flag", "flags.featureflag"),
             ("Changes", "rate_review", "flags.flagversion"),
+            ("Experiments", "science", "flags.experiment"),
             ("Segments", "groups", "flags.flagsegment"),
             ("Namespaces", "data_array", "flags.flagnamespace"),
         ),

@@ -250,9 +250,9 @@ def test_stale__unread__unless_it_is_young_or_stood_on():
     now = datetime.now(UTC)
     assert reasons(flag, now) == ()
     aged(flag, 31)
-    assert reasons(flag, now) == ("No code has asked for it since it was made.",)
+    assert reasons(flag, now) == ("Nobody has asked for it since it was made.",)
     planted(flag.name, now - timedelta(days=31))
-    assert reasons(flag, now) == ("No code has asked for it for 31 days.",)
+    assert reasons(flag, now) == ("Nobody has asked for it for 31 days.",)
     make_flag(prerequisites=[{"flag": flag.name, "variants": ["on"]}])
     assert reasons(flag, now) == ()
 

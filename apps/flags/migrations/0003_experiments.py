@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.conf import settings
@@ -43,6 +44,10 @@ class Migration(migrations.Migration):
                         default=Decimal("0.05"),
                         help_text="How often variants that are alike may be taken for different: 0.05 is 1 in 20.",
                         max_digits=4,
+                        validators=[
+                            django.core.validators.MinValueValidator(Decimal("0.001")),
+                            django.core.validators.MaxValueValidator(Decimal("0.2")),
+                        ],
                         verbose_name="error rate",
                     ),
                 ),

@@ -3,7 +3,13 @@ from typing import Any
 from django.contrib.auth.management import create_permissions
 from django.db import migrations, router
 
-VIEW = ["view_featureflag", "view_flagversion", "view_flagsegment", "view_flagnamespace"]
+VIEW = [
+    "view_featureflag",
+    "view_flagversion",
+    "view_flagsegment",
+    "view_flagnamespace",
+    "view_experiment",
+]
 EDIT = [
     "add_featureflag",
     "change_featureflag",
@@ -14,6 +20,10 @@ EDIT = [
     "add_flagnamespace",
     "change_flagnamespace",
     "delete_flagnamespace",
+    "add_experiment",
+    "change_experiment",
+    "delete_experiment",
+    "run_experiment",
 ]
 GROUPS = {
     "Flag viewers": VIEW,
@@ -51,7 +61,7 @@ def add_groups(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flags", "0002_seeds"),
+        ("flags", "0003_experiments"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
     ]
