@@ -797,3 +797,39 @@ def test_suggest__while_typing__names_what_the_operator_may_see(
     assert enterprise.slug in text(admin_client.get(f"{FLAGS}suggest/tenant/", query))
     assert text(viewer.get(f"{FLAGS}suggest/tenant/", query)) == ""
     assert admin_client.get(f"{FLAGS}suggest/nonsense/", query).status_code == 404
+
+
+# What is made of flags
+
+
+def test_use__counted__is_drawn_by_variant_with_the_reasons(
+    admin_client: Client, app_role: Any
+) -> None:
+    flag, unread = make_flag(), make_flag()
+    counted = [
+        {"flag": flag.name, "variant": "on", "reason": "STATIC", "hits": 41},
+        {"flag": flag.name, "variant": "off", "reason": "DISABLED", "hits": 1},
+    ]
+    app_role.execute("select record_flag_evaluations(%s)", [json.dumps(counted)])
+
+    page = text(admin_client.get(f"{url(flag)}?span=month"))
+    other = text(admin_client.get(url(unread)))
+    seeded = FLAGS + "?q=enhanced_search&state=all"
+
+    assert "42 evaluations within 30 days" in page
+    assert "&quot;label&quot;: &quot;off&quot;" in page
+    assert "DISABLED" in page
+    assert "Nobody asked for it within 24 hours." in other
+    assert "enhanced_search" in text(admin_client.get(seeded))
+
+
+def test_stale__past_its_expiry__is_reported_and_filtered(admin_client: Client) -> None:
+    stale, fine = make_flag(expires_date="2020-01-31"), make_flag()
+
+    report = text(admin_client.get(f"{FLAGS}stale/"))
+    listed = text(admin_client.get(f"{FLAGS}?state=stale&q={stale.name}"))
+
+    assert stale.name in report
+    assert "31 January 2020" in report
+    assert fine.name not in report
+    assert stale.name in listed

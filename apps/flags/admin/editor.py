@@ -20,7 +20,7 @@ from unfold.widgets import (
 
 from apps.configs.differences import Line, side_by_side
 from apps.configs.values import STRICT_JSON, strictly
-from apps.flags.admin.known import editor_known
+from apps.flags.admin.known import editor_known, reason_on_page
 from apps.flags.admin.telling import served
 from apps.flags.admin.verbs import DRAFTED, tell
 from apps.flags.definitions import blank_definition, definition_faults, document_of
@@ -37,7 +37,6 @@ from apps.flags.queries import surroundings
 from apps.flags.reach import reached
 from layoverhq.admin_site import give_reason
 from layoverhq.errors import DomainError, FieldError, InvalidInput
-from layoverhq.model_admin import ReasonForm
 from layoverhq.tenancy import OPERATOR
 
 T = TypeVar("T")
@@ -63,7 +62,7 @@ class DefinitionForm(forms.Form):
         ),
     )
     base_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
-    reason = ReasonForm.base_fields["reason"]
+    reason = reason_on_page()
     faults: tuple[FieldError, ...] = ()
     """What was refused of places inside the definition."""
 

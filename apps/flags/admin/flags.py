@@ -24,6 +24,7 @@ from apps.flags.admin import overrides, tabs, trying
 from apps.flags.admin.editor import CheckPage, EditorPages
 from apps.flags.admin.exchange import ExchangePages
 from apps.flags.admin.telling import expiry, next_step, rollout_bar, served, state_pills
+from apps.flags.admin.use import StalePage, UseTab
 from apps.flags.admin.verbs import Verb, VerbsMixin, flag_url, version_url, with_verbs
 from apps.flags.admin.versions import WAITING
 from apps.flags.definitions import document_of
@@ -36,6 +37,7 @@ from apps.flags.operations import (
     restore_flag,
     revive_flag,
 )
+from apps.flags.staleness import stale_flags
 from apps.tenants.models import User
 from layoverhq.admin_site import give_reason, go_to
 from layoverhq.keyset import TextFilter, WindowFilter
@@ -148,6 +150,7 @@ class StateFilter(WindowFilter):
         ("stuck", "With a stuck step"),
         ("waiting", "With drafts waiting"),
         ("expired", "Past their expiry"),
+        ("stale", "Stale"),
         ("archived", "Archived"),
         ("all", "All"),
     )
@@ -166,6 +169,9 @@ class StateFilter(WindowFilter):
         }
         if chosen == "all":
             return queryset
+        if chosen == "stale":
+            found = stale_flags(timezone.now())
+            return queryset.filter(pk__in=[stale.flag.pk for stale in found])
         if chosen == "archived":
             return queryset.filter(is_archived=True)
         return queryset.filter(states[chosen], is_archived=False)
@@ -201,7 +207,9 @@ class OwnerFilter(SimpleListFilter):
 
 @admin.register(FeatureFlag)
 @with_verbs(VERBS)
-class FeatureFlagAdmin(ExchangePages, VerbsMixin, CheckPage, EditorPages, OperationAdmin):
+class FeatureFlagAdmin(
+    ExchangePages, StalePage, VerbsMixin, CheckPage, EditorPages, OperationAdmin
+):
     list_display = (
         "name",
         "state",
@@ -218,7 +226,7 @@ class FeatureFlagAdmin(ExchangePages, VerbsMixin, CheckPage, EditorPages, Operat
     list_select_related = ("owner",)
     ordering = ("name",)
     actions = ("turn_on_selected", "turn_off_selected", "kill_selected", "export_selected")
-    actions_list = ("import_yaml", "export_yaml")
+    actions_list = ("import_yaml", "export_yaml", "stale_report")
     actions_detail = (
         "edit",
         "turn_on",
@@ -229,6 +237,7 @@ class FeatureFlagAdmin(ExchangePages, VerbsMixin, CheckPage, EditorPages, Operat
         overrides.TenantsTab,
         overrides.UsersTab,
         trying.TryTab,
+        UseTab,
         tabs.VersionsTab,
         tabs.DiffTab,
         HistoryTab.of(FeatureFlag),

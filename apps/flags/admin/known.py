@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from django import forms
@@ -12,6 +13,7 @@ from apps.flags.definitions import blank_definition
 from apps.flags.models import FeatureFlag, FlagNamespace, FlagSegment
 from apps.flags.queries import operators
 from apps.flags.words import OPERATORS
+from layoverhq.model_admin import ReasonForm
 
 # What contexts usually have; the editor takes any other name too.
 ATTRIBUTES = ("user", "enterprise", "plan", "country", "language", "app_version", "device.os")
@@ -57,6 +59,20 @@ def editor_known(flag: FeatureFlag | None, check_url: str) -> dict[str, Any]:
         "blank": {kind: blank_definition(kind) for kind in FeatureFlag.ValueType.values},
         "check_url": check_url,
     }
+
+
+class FewLines(UnfoldAdminTextareaWidget):  # type: ignore[misc]
+    """A text of a line or two."""
+
+    def __init__(self) -> None:
+        super().__init__(attrs={"rows": 2})
+
+
+def reason_on_page() -> Any:
+    """Return the field of a reason for the end of a page: it must not take the focus there."""
+    field = deepcopy(ReasonForm.base_fields["reason"])
+    field.widget.attrs.pop("autofocus")
+    return field
 
 
 class ConditionsWidget(UnfoldAdminTextareaWidget):  # type: ignore[misc]

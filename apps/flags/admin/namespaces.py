@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -14,11 +14,12 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from apps.audit.history import HistoryTab
+from apps.flags.admin.known import FewLines, reason_on_page
 from apps.flags.admin.verbs import flag_url
 from apps.flags.models import BASIS_POINTS, FlagNamespace
 from apps.flags.segment_operations import delete_namespace, save_namespace
 from layoverhq.admin_site import give_reason
-from layoverhq.model_admin import OperationAdmin, ReasonForm
+from layoverhq.model_admin import OperationAdmin
 
 
 class NamespaceForm(forms.ModelForm):
@@ -32,11 +33,12 @@ class NamespaceForm(forms.ModelForm):
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
         help_text="No flag of the namespace gets them: they stay as they are, to compare with.",
     )
-    reason = ReasonForm.base_fields["reason"]
+    reason = reason_on_page()
 
     class Meta:
         model = FlagNamespace
         fields = ("name", "description", "holdout")
+        widgets: ClassVar[dict[str, Any]] = {"description": FewLines}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

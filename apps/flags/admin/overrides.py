@@ -17,12 +17,13 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from apps.flags.admin.known import reason_on_page
 from apps.flags.admin.verbs import DRAFTED, flag_url, is_draft, tell
 from apps.flags.models import FeatureFlag
 from apps.flags.operations import set_override
 from apps.tenants.models import Enterprise, User
 from layoverhq.admin_site import give_reason, go_to
-from layoverhq.model_admin import PageTab, ReasonForm
+from layoverhq.model_admin import PageTab
 
 PER_PAGE = 50
 MODELS = {"tenant": "enterprise", "user": "user"}
@@ -101,7 +102,7 @@ class OverrideForm(forms.Form):
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}), max_length=255
     )
     to = forms.ChoiceField(label="Answer", required=False, widget=UnfoldAdminSelectWidget)
-    reason = ReasonForm.base_fields["reason"]
+    reason = reason_on_page()
 
     def __init__(self, *args: Any, flag: FeatureFlag, kind: str, **kwargs: Any) -> None:
         super().__init__(*args, auto_id=f"id_{kind}_%s", **kwargs)
@@ -111,7 +112,6 @@ class OverrideForm(forms.Form):
         self.fields["of"].help_text = "Slug or id." if kind == "tenant" else "Email or id."
         self.fields["of"].widget.attrs |= suggesting(kind)
         self.fields["to"].choices = choices(flag)
-        self.fields["reason"].widget.attrs.pop("autofocus", None)
 
     def clean_of(self) -> UUID:
         text = self.cleaned_data["of"]

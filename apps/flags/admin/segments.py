@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from apps.audit.history import HistoryTab
 from apps.configs.values import STRICT_JSON, strictly
 from apps.flags.admin.editor import written
-from apps.flags.admin.known import ConditionsWidget
+from apps.flags.admin.known import ConditionsWidget, FewLines, reason_on_page
 from apps.flags.admin.verbs import flag_url
 from apps.flags.condition_faults import condition_faults
 from apps.flags.models import FlagSegment
@@ -25,7 +25,7 @@ from apps.flags.queries import flags_with_segment
 from apps.flags.segment_operations import delete_segment, save_segment
 from layoverhq.admin_site import give_reason
 from layoverhq.errors import InvalidInput
-from layoverhq.model_admin import OperationAdmin, ReasonForm, pill
+from layoverhq.model_admin import OperationAdmin, pill
 
 
 class SearchedArea(UnfoldAdminTextareaWidget):  # type: ignore[misc]
@@ -57,11 +57,12 @@ class SegmentForm(forms.ModelForm):
         help_text="Without any, the members above are all.",
     )
     base_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
-    reason = ReasonForm.base_fields["reason"]
+    reason = reason_on_page()
 
     class Meta:
         model = FlagSegment
         fields = ("name", "description")
+        widgets: ClassVar[dict[str, Any]] = {"description": FewLines}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Tabs on what a flag was: its versions, two of them beside each other, what one changes."""
+"""What a flag was: its versions, two of them beside each other, what one of them changes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from apps.flags.definitions import document_of
 from apps.flags.models import FeatureFlag, FlagVersion
 from layoverhq.model_admin import PageTab
 
+Status = FlagVersion.Status
+
+HISTORY = (Status.ACTIVE, Status.SUPERSEDED, Status.REJECTED)
 VERSIONS_SHOWN = 50
 CHOICES_SHOWN = 200
 
@@ -67,26 +70,16 @@ class DiffTab(PageTab):
         return next((found for found in choices if str(found.number) == number), None)
 
 
-class ChangeTab(PageTab):
-    """What a version changes: of what holds while it waits, of its base once it is history."""
-
-    model = FlagVersion
-    model_name = "change"
-    title = "What it changes"
-    template_name = "admin/flags/tab_change.html"
-
-    def context(self) -> dict[str, Any]:
-        version = FlagVersion.objects.select_related("flag__namespace").get(pk=self.object_id)
-        waits = version.status not in ("active", "superseded", "rejected")
-        if waits:
-            before: Any = document_of(version.flag)
-        else:
-            base = version.flag.versions.filter(number=version.base_number).first()
-            before = base.definition if base else NOTHING
-        whole = "whole" in self.request.GET
-        return {
-            "version": version,
-            "waits": waits,
-            "whole": whole,
-            "lines": side_by_side(before, version.definition, around=None if whole else 3),
-        }
+def change_of(version: FlagVersion, *, whole: bool) -> dict[str, Any]:
+    """Return what a version changes: of what holds while it waits, else of its base."""
+    waits = version.status not in HISTORY
+    if waits:
+        before: Any = document_of(version.flag)
+    else:
+        base = version.flag.versions.filter(number=version.base_number).first()
+        before = base.definition if base else NOTHING
+    return {
+        "waits": waits,
+        "whole": whole,
+        "lines": side_by_side(before, version.definition, around=None if whole else 3),
+    }

@@ -192,7 +192,6 @@ class FlagVersionAdmin(ReadOnly, VerbsMixin, EditorPages, OperationAdmin):
         "reject",
     )
     change_form_datasets = (
-        tabs.ChangeTab,
         trying.TryVersionTab,
         HistoryTab.of(FlagVersion),
     )
@@ -295,5 +294,6 @@ class FlagVersionAdmin(ReadOnly, VerbsMixin, EditorPages, OperationAdmin):
                 "protected": version.flag.is_protected and version.status == Status.DRAFT,
                 "own_review": version.status == Status.IN_REVIEW and took_part,
                 "stale": waits and version.base_number != version.flag.version,
+                **tabs.change_of(version, whole="whole" in request.GET),
             }
         return super().changeform_view(request, object_id, form_url, context)
