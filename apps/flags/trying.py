@@ -46,12 +46,13 @@ def definition_of(flag: FeatureFlag) -> Definition:
 
 
 def as_published(flag: FeatureFlag, definition: Mapping[str, Any]) -> FeatureFlag:
-    """Return a flag as it would be with a definition, unsaved: a kill would still hold."""
+    """Return a flag as it would be with a definition, unsaved, were it not killed."""
     drafted = copy(flag)
     own = {rule["id"]: rule for rule in flag.rules}
     for name in AS_THEY_ARE:
         if name in definition:
             setattr(drafted, name, definition[name])
+    drafted.is_killed = False
     drafted.enabled = definition["enabled"]
     drafted.is_archived = definition["is_archived"]
     drafted.allocations = _ranges(definition["weights"], flag.on_variant, flag.allocations)

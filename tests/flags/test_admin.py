@@ -833,3 +833,56 @@ def test_stale__past_its_expiry__is_reported_and_filtered(admin_client: Client) 
     assert "31 January 2020" in report
     assert fine.name not in report
     assert stale.name in listed
+
+
+# Drafts that others overtook
+
+
+def test_draft__edited_by_two__tells_the_second_and_keeps_both(admin_client: Client) -> None:
+    flag = make_flag()
+    version = draft(flag, description="first")
+    form = admin_client.get(url(version, "edit")).context["form"]
+    mine = {
+        "definition": json.dumps(edited(flag, description="mine")), "reason": REASON,
+        "seen": form["seen"].value(),
+    }  # fmt: skip
+    with operator_scope():
+        operations.revise_change(
+            version=version,
+            definition=edited(flag, description="theirs"),
+            reason=REASON,
+            actor=None,
+        )
+
+    response = admin_client.post(url(version, "edit"), mine)
+
+    page = text(response)
+    assert "Somebody else changed this draft meanwhile" in page
+    assert "theirs" in page
+    assert "mine" in page
+    with operator_scope():
+        assert FlagVersion.objects.get(pk=version.pk).definition["description"] == "theirs"
+    admin_client.post(
+        url(version, "edit"), {**mine, "seen": response.context["form"]["seen"].value()}
+    )
+    with operator_scope():
+        assert FlagVersion.objects.get(pk=version.pk).definition["description"] == "mine"
+
+
+def test_draft__from_an_older_version__is_brought_together_with_what_holds(
+    admin_client: Client,
+) -> None:
+    flag = make_flag(description="old", rollout_percentage=10)
+    version = draft(flag, description="mine")
+    save(admin_client, flag, changes={"rollout_percentage": 20})
+
+    page = text(admin_client.get(url(version)))
+    again = f"{url(flag, 'edit')}?from={version.number}"
+    form = admin_client.get(again).context["form"]
+
+    assert again in page
+    definition = json.loads(form["definition"].value())
+    assert (definition["description"], definition["rollout_percentage"]) == ("mine", 20)
+    assert form["reason"].value() == version.reason
+    for odd in ("x", "99", "²"):
+        assert admin_client.get(f"{url(flag, 'edit')}?from={odd}").status_code == 200

@@ -62,6 +62,8 @@ class DefinitionForm(forms.Form):
         ),
     )
     base_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
+    # Of a draft: when it was last changed.
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
     reason = reason_on_page()
     faults: tuple[FieldError, ...] = ()
     """What was refused of places inside the definition."""
@@ -72,6 +74,10 @@ class DefinitionForm(forms.Form):
             return strictly(lambda: STRICT_JSON.decode(text), "definition")
         except InvalidInput as error:
             raise ValidationError(error.errors[0].detail) from error
+
+    def again(self, **fields: Any) -> None:
+        """Have the page show other values of these fields, and all else as it was typed."""
+        self.data = {**self.data.dict(), **fields}
 
     def attempt(self, operation: Callable[..., T], **arguments: Any) -> T | None:
         """Run an operation on the definition; what it refuses stands here. Raises StaleVersion."""
@@ -131,11 +137,12 @@ class EditorPages:
     def edit_flag(self, request: HttpRequest, flag: FeatureFlag) -> HttpResponse:
         """Edit what holds: to publish at once, or to draft."""
         document = document_of(flag)
-        form = DefinitionForm(
-            request.POST or None,
-            initial={"definition": written(document), "base_version": flag.version},
-        )
+        initial = {"definition": written(document), "base_version": flag.version}
         context: dict[str, Any] = {}
+        if draft := flag.versions.filter(number=_number(request.GET.get("from"))).first():
+            both, context = together(flag, draft.base_number, document, draft.definition)
+            initial |= {"definition": written(both), "reason": draft.reason}
+        form = DefinitionForm(request.POST or None, initial=initial)
         if request.method == "POST" and form.is_valid():
             publish = "publish" in request.POST
             if publish and not self.has_publish_permission(request):  # type: ignore[attr-defined]
@@ -149,7 +156,12 @@ class EditorPages:
                 )
             except StaleVersion as error:
                 form.add_error(None, error.detail)
-                context = bring_together(form, flag, document)
+                cleaned = form.cleaned_data
+                both, context = together(
+                    flag, cleaned["base_version"], document, cleaned["definition"]
+                )
+                # Whoever sends the form again has seen the differences.
+                form.again(definition=written(both), base_version=flag.version)
             else:
                 if made:
                     return tell(request, made, "Published {}." if publish else DRAFTED)
@@ -157,15 +169,28 @@ class EditorPages:
 
     def edit_draft(self, request: HttpRequest, version: FlagVersion) -> HttpResponse:
         """Edit what waits; an approval is asked for again."""
-        initial = {"definition": written(version.definition), "reason": version.reason}
+        standing = FlagVersion.objects.select_for_update().get(pk=version.pk)
+        seen = standing.updated_at.isoformat()
+        initial = {
+            "definition": written(version.definition),
+            "reason": version.reason,
+            "seen": seen,
+        }
         form = DefinitionForm(request.POST or None, initial=initial)
-        if (
-            request.method == "POST"
-            and form.is_valid()
-            and (made := form.attempt(revise_change, version=version, actor=request.user))
-        ):
-            return tell(request, made, "Saved {} as a draft.")
-        return self._editor(request, form, f"Edit {version}", version.flag, version=version)
+        context: dict[str, Any] = {}
+        if request.method == "POST" and form.is_valid():
+            if form.cleaned_data["seen"] not in ("", seen):
+                form.add_error(
+                    None, "Somebody else changed this draft meanwhile: see what differs."
+                )
+                lines = side_by_side(standing.definition, form.cleaned_data["definition"], around=2)
+                context = {"differences": [("What you would change of it", lines)]}
+                form.again(seen=seen)
+            elif made := form.attempt(revise_change, version=version, actor=request.user):
+                return tell(request, made, "Saved {} as a draft.")
+        return self._editor(
+            request, form, f"Edit {version}", version.flag, version=version, **context
+        )
 
     def _editor(
         self,
@@ -251,26 +276,25 @@ class CheckPage:
         )
 
 
-def bring_together(form: DefinitionForm, flag: FeatureFlag, now: dict[str, Any]) -> dict[str, Any]:
-    """Return both differences of a stale edit, and put what only others changed into the form."""
-    seen = form.cleaned_data["base_version"]
-    yours = form.cleaned_data["definition"]
-    version = flag.versions.filter(number=seen).first()
+def together(
+    flag: FeatureFlag, base_number: int | None, now: dict[str, Any], yours: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Return a definition that was edited from an older version with what changed since brought
+    in, and what the page shows of that."""
+    version = flag.versions.filter(number=base_number).first()
     base = version.definition if version else {}
-    document, brought, clashing = (
+    both, brought, clashing = (
         merged(base, now, yours) if isinstance(yours, dict) else (yours, [], [])
     )
-    # Whoever sends the form again has seen the differences.
-    form.data = {
-        **form.data.dict(),
-        "base_version": flag.version,
-        "definition": written(document),
-    }
     differences: list[tuple[str, list[Line]]] = [
         ("What was changed meanwhile", side_by_side(base, now, around=2)),
-        ("What you would change now", side_by_side(now, document, around=2)),
+        ("What you would change now", side_by_side(now, both, around=2)),
     ]
-    return {"differences": differences, "brought": brought, "clashing": clashing}
+    return both, {"differences": differences, "brought": brought, "clashing": clashing}
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def reach_of(document: Any, salt: str) -> dict[str, str]:

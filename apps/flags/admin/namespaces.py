@@ -79,19 +79,14 @@ class FlagNamespaceAdmin(OperationAdmin):
             {
                 "title": flag.name,
                 "url": flag_url(flag.pk),
-                "left": (flag.namespace_low or 0) / 100,
-                "right": (flag.namespace_high or 0) / 100,
-                "width": ((flag.namespace_high or 0) - (flag.namespace_low or 0)) / 100,
+                **_share(flag.namespace_low or 0, flag.namespace_high or 0),
                 "kind": "taken",
             }
             for flag in flags
         ]
         if namespace.holdout:
-            left = (BASIS_POINTS - namespace.holdout) / 100
-            width = namespace.holdout / 100
-            shares.append(
-                {"title": "held out", "left": left, "right": 100, "width": width, "kind": "held"}
-            )
+            ends = _share(BASIS_POINTS - namespace.holdout, BASIS_POINTS)
+            shares.append({"title": "held out", **ends, "kind": "held"})
         return render_to_string("admin/flags/ranges.html", {"shares": shares})
 
     def save_model(self, request: HttpRequest, obj: FlagNamespace, form: Any, change: bool) -> None:
@@ -101,3 +96,9 @@ class FlagNamespaceAdmin(OperationAdmin):
 
     def delete_model(self, request: HttpRequest, obj: FlagNamespace) -> None:
         delete_namespace(namespace=obj)
+
+
+def _share(low: int, high: int) -> dict[str, str]:
+    """Return the ends and the width of a range in per cent, as styles and people take them."""
+    ends = {"left": low, "right": high, "width": high - low}
+    return {name: f"{points / 100:g}" for name, points in ends.items()}

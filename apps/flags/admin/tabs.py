@@ -57,11 +57,17 @@ class DiffTab(PageTab):
         right = self.asked("right", choices) or choices[0]
         earlier = (version for version in choices if version.number < right.number)
         left = self.asked("left", choices) or next(earlier, None)
+        whole = "whole" in self.request.GET
         return {
             "choices": choices,
             "left": left,
             "right": right,
-            "lines": side_by_side(left.definition if left else NOTHING, right.definition),
+            "whole": whole,
+            "lines": side_by_side(
+                left.definition if left else NOTHING,
+                right.definition,
+                around=None if whole else 3,
+            ),
         }
 
     def asked(self, name: str, choices: list[FlagVersion]) -> FlagVersion | None:

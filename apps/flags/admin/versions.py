@@ -281,6 +281,7 @@ class FlagVersionAdmin(ReadOnly, VerbsMixin, EditorPages, OperationAdmin):
         context = dict(extra_context or {})
         if object_id and (version := self.find(object_id)):
             waits = version.status in WAITING
+            drafted = as_published(version.flag, version.definition)
             took_part = request.user.pk in editors(version)
             context["summary"] = {
                 "version": version,
@@ -290,7 +291,10 @@ class FlagVersionAdmin(ReadOnly, VerbsMixin, EditorPages, OperationAdmin):
                     flag_url(version.flag_id),
                     version.flag,
                 ),
-                "served": served(version.flag, version.definition),
+                "served": served(
+                    as_published(version.flag, version.definition), version.definition
+                ),
+                "again_url": f"{flag_url(version.flag_id, 'edit')}?from={version.number}",
                 "protected": version.flag.is_protected and version.status == Status.DRAFT,
                 "own_review": version.status == Status.IN_REVIEW and took_part,
                 "stale": waits and version.base_number != version.flag.version,

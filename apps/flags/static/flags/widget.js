@@ -14,7 +14,7 @@ for (const area of document.querySelectorAll("textarea[data-conditions]")) {
         clearTimeout(waiting);
         waiting = setTimeout(async () => {
             const body = new FormData(area.form);
-            const response = await fetch(area.dataset.conditions, { method: "POST", body, headers: { "X-Unattended": "1" } });
+            const response = await fetch(area.dataset.conditions, { method: "POST", body });
             if (response.ok) showFaults(element, (await response.json()).faults);
         }, PAUSE_MILLISECONDS);
     };
