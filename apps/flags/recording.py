@@ -9,9 +9,9 @@ has not told with it.
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
+from multiprocessing.util import Finalize
 
 import psycopg
 import structlog
@@ -48,6 +48,8 @@ class Recorder:
                 self._stopping.clear()
                 self._thread = threading.Thread(target=self._run, name="flag-recorder", daemon=True)
                 self._thread.start()
+                # At the end of any process; those that multiprocessing forks run no atexit.
+                Finalize(None, self.stop, exitpriority=1)
 
     def stop(self) -> None:
         """End the thread, once it has told what there is."""
@@ -142,4 +144,3 @@ def _send_usage(connection: psycopg.Connection[dict[str, object]]) -> None:
 
 recorder = Recorder()
 os.register_at_fork(after_in_child=recorder.reset)
-atexit.register(recorder.stop)
