@@ -1,0 +1,199 @@
+"""Flags: evaluation against five peers, in SQL, many at once over the API, and the kill switch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from bench import stage
+from bench.flights import Client, customer, server, throughput
+from bench.following import delays
+from bench.timing import in_turn, milliseconds, rates_in_turn
+from layoverhq.stack import Endpoints
+
+FOLLOWED = "bench.followed"
+BULK = "/ofrep/v1/evaluate/flags"
+DECIDE = (stage.ROOT / "bench" / "sql" / "decide_flag.sql").read_text()
+USERS_IN_SQL = 20_000
+
+
+def add_options(group: argparse._ArgumentGroup) -> None:
+    """Declare how many are asked for, and how much is changed."""
+    group.add_argument("--flag-users", type=int, default=10_000, help="who are asked for in turn")
+    group.add_argument("--flag-bulk", type=int, default=200, help="flags answered at once")
+    group.add_argument("--flag-changes", type=int, default=500, help="for the propagation")
+    group.add_argument("--flag-followers", type=int, default=2, help="processes that follow")
+
+
+def filled(endpoints: Endpoints, options: argparse.Namespace) -> None:
+    """Make the flags."""
+    from bench.deciding import DOCUMENT
+
+    stage.fill_flags(endpoints, options.flag_bulk, DOCUMENT)
+
+
+def evaluation(endpoints: Endpoints, options: argparse.Namespace) -> None:
+    """What one thread evaluates a second of its own CPU time, ours and the peers'."""
+    from bench.deciding import CONDITIONS, HALF, WITHOUT_CONDITIONS, contenders, misfits, users
+
+    filled(endpoints, options)
+    titles = {HALF: "a rollout to 50 %", CONDITIONS: "three conditions and a rollout to 50 %"}
+    with contenders(misfits()) as deciding:
+        refused = not any(any(decide(CONDITIONS)) for decide in deciding.values())
+    with contenders(users(options.flag_users)) as deciding:
+        for flag, title in titles.items():
+            asked = {
+                name: partial(decide, flag)
+                for name, decide in deciding.items()
+                if flag == HALF or name not in WITHOUT_CONDITIONS
+            }
+            shares = {name: statistics.mean(decide()) for name, decide in asked.items()}
+            samples = rates_in_turn(
+                {name: (decide, options.flag_users) for name, decide in asked.items()},
+                rounds=options.rounds,
+            )
+            rates = {name: statistics.median(values) for name, values in samples.items()}
+            print(f"\nFlags: {title}, evaluations a CPU-second, one thread")
+            for name, rate in rates.items():
+                print(f"  {name:<28} {rate:12,.0f}   on for {shares[name]:.1%}")
+            ours = rates.pop("flags.evaluate")
+            best = max(rates, key=lambda name: rates[name])
+            print(f"  flags.evaluate / {best}: {ours / rates[best]:.2f} (aim: at least 3)")
+    print(f"  off for all who miss a condition: {refused}")
+
+
+def in_sql(endpoints: Endpoints, options: argparse.Namespace) -> None:
+    """What evaluate_flag() takes, asked by the runtime role."""
+    from bench.deciding import CONDITIONS, HALF, users
+
+    filled(endpoints, options)
+    print("\nFlags: evaluate_flag() in SQL")
+    with psycopg.connect(
+        endpoints.url("layoverhq_app", stage.LARGE), autocommit=True
+    ) as connection:
+        connection.execute(DECIDE)
+
+        def server_seconds(flag: str) -> float:
+            row = connection.execute(
+                "explain (analyze, timing off, format json)"
+                f" execute decide ({psycopg.sql.quote(flag)})"
+            ).fetchone()
+            assert row is not None
+            return float(row[0][0]["Execution Time"]) / 1000
+
+        for flag, aim in ((HALF, ""), (CONDITIONS, " (aim: at most 60)")):
+            server_seconds(flag)
+            took = statistics.median(server_seconds(flag) for _ in range(options.rounds))
+            each = took / USERS_IN_SQL * 1e6
+            print(f"  {flag:<20} {each:6.1f} µs each, {USERS_IN_SQL:,} in one statement{aim}")
+
+        def asking(statement: str) -> Callable[[str], object]:
+            return lambda context: connection.execute(
+                statement, [CONDITIONS, context], prepare=True
+            ).fetchone()
+
+        samples = in_turn(
+            {
+                "a statement each": asking("select evaluate_flag(%s, %s::jsonb)"),
+                "that only answers the context": asking("select %s::text, %s::jsonb"),
+            },
+            [json.dumps(user) for user in users(1_000)],
+            rounds=options.rounds,
+        )
+    for name, times in samples.items():
+        print(f"  {name:<30} p50 / p99 ms: {milliseconds(times)}, there and back")
+
+
+def propagation(endpoints: Endpoints, options: argparse.Namespace) -> None:
+    """From the kill switch's commit until other processes answer it, on the clock they share."""
+    filled(endpoints, options)
+    print(
+        f"\nFlags: kill switch, commit → seen by {options.flag_followers} other processes,"
+        f" {options.flag_changes} changes"
+    )
+    for mode, busy in (("all wait", 0), ("one is busy", 1)):
+        # As it is now, it is on.
+        kill_or_revive(1)
+        seconds = delays(
+            ["flags", FOLLOWED],
+            range(2, 2 + options.flag_changes),
+            kill_or_revive,
+            followers=options.flag_followers,
+            busy=busy,
+        )
+        print(
+            f"  {mode:<12} p50 / p99 / max ms: {milliseconds(seconds)} / {max(seconds) * 1000:.2f}"
+            " (aim: p99 at most 50)"
+        )
+
+
+def kill_or_revive(number: int) -> float:
+    """Kill the flag for an even number, revive it for an odd one; return when COMMIT was sent."""
+    from apps.flags.models import FeatureFlag
+    from layoverhq.tenancy import atomic, operator_scope
+
+    with operator_scope(), atomic():
+        FeatureFlag.objects.filter(name=FOLLOWED).update(is_killed=number % 2 == 0)
+        return time.monotonic()
+
+
+def bulk(endpoints: Endpoints, options: argparse.Namespace) -> None:
+    """All of a tenant's flags in one answer of OFREP, against the same bytes for nothing."""
+    from bench.deciding import users
+
+    filled(endpoints, options)
+    _, token = customer()
+    bodies = [
+        json.dumps({"context": {"targetingKey": user.pop("user"), **user}}).encode()
+        for user in users(300)
+    ]
+    paths = {
+        "OFREP": BULK,
+        "a view that knows the key": "/bench/same/known",
+        "a bare view": "/bench/same/bare",
+    }
+    with server(workers=1) as port:
+        client = Client(port, token)
+        answer = client.ask(BULK, bodies[0])
+        Path(os.environ["VAR_DIR"], "answer.json").write_bytes(answer)
+        same = all(client.ask(path, bodies[0]) == answer for path in paths.values())
+        samples = in_turn(
+            {name: asking(client, path) for name, path in paths.items()},
+            bodies,
+            rounds=options.rounds,
+        )
+    count = len(json.loads(answer)["flags"])
+    print(
+        f"\nFlags: {count} of them in one answer of OFREP, {len(answer):,} bytes, one client"
+        f" (same answers: {same})"
+    )
+    for name, times in samples.items():
+        print(f"  {name:<28} p50 / p99 ms: {milliseconds(times)}")
+    ours = statistics.median(samples["OFREP"])
+    for name in list(paths)[1:]:
+        print(f"  OFREP p50 / {name}: {ours / statistics.median(samples[name]):.2f}")
+
+    rates: dict[str, list[float]] = {name: [] for name in paths}
+    with server(workers=2) as port:
+        for number in range(options.rounds + 1):
+            for name, path in paths.items():
+                rate = throughput(port, token, [(path, body) for body in bodies])
+                if number:
+                    rates[name].append(rate)
+    print("\nThroughput of the same, eight clients on the same two cores")
+    for name, values in rates.items():
+        print(f"  {name:<28} {statistics.median(values):8.0f} requests/s")
+
+
+def asking(client: Client, path: str) -> Callable[[bytes], Any]:
+    """Return what posts a body there."""
+    return lambda body: client.ask(path, body)
