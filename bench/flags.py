@@ -22,7 +22,7 @@ from layoverhq.stack import Endpoints
 
 FOLLOWED = "bench.followed"
 BULK = "/ofrep/v1/evaluate/flags"
-DECIDE = (stage.ROOT / "bench" / "sql" / "decide_flag.sql").read_text()
+DECIDE_MANY = (stage.ROOT / "bench" / "sql" / "decide_many.sql").read_text()
 USERS_IN_SQL = 20_000
 
 
@@ -72,45 +72,43 @@ def evaluation(endpoints: Endpoints, options: argparse.Namespace) -> None:
 
 
 def in_sql(endpoints: Endpoints, options: argparse.Namespace) -> None:
-    """What evaluate_flag() takes, asked by the runtime role."""
+    """What evaluate_flag() takes in the server, asked by the runtime role, statements prepared."""
     from bench.deciding import CONDITIONS, HALF, users
 
     filled(endpoints, options)
-    print("\nFlags: evaluate_flag() in SQL")
+    asking = [json.dumps(user) for user in users(500)]
+    print("\nFlags: evaluate_flag() in SQL, µs each")
     with psycopg.connect(
-        endpoints.url("layoverhq_app", stage.LARGE), autocommit=True
+        endpoints.url("layoverhq_app", stage.LARGE),
+        autocommit=True,
+        cursor_factory=psycopg.ClientCursor,
     ) as connection:
-        connection.execute(DECIDE)
+        connection.execute(DECIDE_MANY)
+        connection.execute("prepare decide (text, jsonb) as select evaluate_flag($1, $2)")
 
-        def server_seconds(flag: str) -> float:
+        def microseconds(statement: str, *parameters: str) -> float:
             row = connection.execute(
-                "explain (analyze, timing off, format json)"
-                f" execute decide ({psycopg.sql.quote(flag)})"
+                f"explain (analyze, timing off, format json) execute {statement}", parameters
             ).fetchone()
             assert row is not None
-            return float(row[0][0]["Execution Time"]) / 1000
+            return float(row[0][0]["Execution Time"]) * 1000
+
+        def many(flag: str) -> float:
+            samples = [microseconds("decide_many (%s)", flag) for _ in range(options.rounds + 1)]
+            return statistics.median(samples[1:]) / USERS_IN_SQL
+
+        def one(flag: str) -> float:
+            return statistics.median(
+                microseconds("decide (%s, %s)", flag, user)
+                for _ in range(options.rounds)
+                for user in asking
+            )
 
         for flag, aim in ((HALF, ""), (CONDITIONS, " (aim: at most 60)")):
-            server_seconds(flag)
-            took = statistics.median(server_seconds(flag) for _ in range(options.rounds))
-            each = took / USERS_IN_SQL * 1e6
-            print(f"  {flag:<20} {each:6.1f} µs each, {USERS_IN_SQL:,} in one statement{aim}")
-
-        def asking(statement: str) -> Callable[[str], object]:
-            return lambda context: connection.execute(
-                statement, [CONDITIONS, context], prepare=True
-            ).fetchone()
-
-        samples = in_turn(
-            {
-                "a statement each": asking("select evaluate_flag(%s, %s::jsonb)"),
-                "that only answers the context": asking("select %s::text, %s::jsonb"),
-            },
-            [json.dumps(user) for user in users(1_000)],
-            rounds=options.rounds,
-        )
-    for name, times in samples.items():
-        print(f"  {name:<30} p50 / p99 ms: {milliseconds(times)}, there and back")
+            print(f"  {flag}, {USERS_IN_SQL:,} in one statement: {many(flag):.1f}{aim}")
+            with connection.transaction():
+                print(f"  {flag}, a statement each in one transaction: {one(flag):.1f}{aim}")
+            print(f"  {flag}, a transaction each: {one(flag):.1f}{aim}")
 
 
 def propagation(endpoints: Endpoints, options: argparse.Namespace) -> None:

@@ -1,5 +1,5 @@
 -- On for how many of 20,000 users, who all meet the conditions of bench.conditions.
-prepare decide (text) as
+prepare decide_many (text) as
 select count(*) filter (where evaluate_flag($1, asked.context) ->> 'variant' = 'on')
 from (
     select jsonb_build_object(
