@@ -72,43 +72,48 @@ def evaluation(endpoints: Endpoints, options: argparse.Namespace) -> None:
 
 
 def in_sql(endpoints: Endpoints, options: argparse.Namespace) -> None:
-    """What evaluate_flag() takes in the server, asked by the runtime role, statements prepared."""
+    """What evaluate_flag() takes, asked by the runtime role, statements prepared."""
     from bench.deciding import CONDITIONS, HALF, users
 
     filled(endpoints, options)
-    asking = [json.dumps(user) for user in users(500)]
-    print("\nFlags: evaluate_flag() in SQL, µs each")
+    asked = [json.dumps(user) for user in users(1_000)]
     with psycopg.connect(
         endpoints.url("layoverhq_app", stage.LARGE),
         autocommit=True,
         cursor_factory=psycopg.ClientCursor,
     ) as connection:
-        connection.execute(DECIDE_MANY)
-        connection.execute("prepare decide (text, jsonb) as select evaluate_flag($1, $2)")
-
-        def microseconds(statement: str, *parameters: str) -> float:
-            row = connection.execute(
-                f"explain (analyze, timing off, format json) execute {statement}", parameters
-            ).fetchone()
-            assert row is not None
-            return float(row[0][0]["Execution Time"]) * 1000
+        cursor = connection.cursor()
+        cursor.execute(DECIDE_MANY)
+        cursor.execute("prepare decide (text, jsonb) as select evaluate_flag($1, $2)")
+        cursor.execute("prepare repeat (text, jsonb) as select $1, $2")
 
         def many(flag: str) -> float:
-            samples = [microseconds("decide_many (%s)", flag) for _ in range(options.rounds + 1)]
-            return statistics.median(samples[1:]) / USERS_IN_SQL
+            row = cursor.execute(
+                "explain (analyze, timing off, format json) execute decide_many (%s)", [flag]
+            ).fetchone()
+            assert row is not None
+            return float(row[0][0]["Execution Time"]) / 1000 / USERS_IN_SQL
 
-        def one(flag: str) -> float:
-            return statistics.median(
-                microseconds("decide (%s, %s)", flag, user)
-                for _ in range(options.rounds)
-                for user in asking
-            )
+        def each(statement: str, flag: str, around: str) -> float:
+            """Return the seconds of one of many statements that are sent together."""
+            texts = [cursor.mogrify(f"execute {statement} (%s, %s)", [flag, of]) for of in asked]
+            sent = "; ".join(around.replace("…", text) for text in texts)
+            began = time.perf_counter()
+            cursor.execute(sent)
+            return (time.perf_counter() - began) / len(asked)
 
+        def alone(flag: str, around: str) -> float:
+            return each("decide", flag, around) - each("repeat", flag, around)
+
+        print("\nFlags: evaluate_flag() in SQL, µs each")
         for flag, aim in ((HALF, ""), (CONDITIONS, " (aim: at most 60)")):
-            print(f"  {flag}, {USERS_IN_SQL:,} in one statement: {many(flag):.1f}{aim}")
-            with connection.transaction():
-                print(f"  {flag}, a statement each in one transaction: {one(flag):.1f}{aim}")
-            print(f"  {flag}, a transaction each: {one(flag):.1f}{aim}")
+            for title, took in (
+                (f"{USERS_IN_SQL:,} in one statement", partial(many, flag)),
+                ("a statement each", partial(alone, flag, "…")),
+                ("a transaction each", partial(alone, flag, "begin; …; commit")),
+            ):
+                samples = [took() for _ in range(options.rounds + 1)][1:]
+                print(f"  {flag}, {title}: {statistics.median(samples) * 1e6:.1f}{aim}")
 
 
 def propagation(endpoints: Endpoints, options: argparse.Namespace) -> None:

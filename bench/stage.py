@@ -30,7 +30,9 @@ FILL_FLAGS = (ROOT / "bench" / "sql" / "fill_flags.sql").read_text()
 
 def start() -> Endpoints:
     """Start the servers and migrate both databases."""
-    os.environ["VAR_DIR"] = str(ROOT / "var" / "bench" / "files")
+    files = ROOT / "var" / "bench" / "files"
+    files.mkdir(parents=True, exist_ok=True)
+    os.environ["VAR_DIR"] = str(files)
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
     endpoints = Stack(ROOT / "var" / "bench").start(purpose="bench")
     for name in (SMALL, LARGE):
