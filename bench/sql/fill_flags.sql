@@ -1,4 +1,4 @@
--- The flags of the benchmarks: bench.half and bench.conditions are evaluated,
+-- The flags of the benchmarks: bench.half, bench.conditions and bench.nearly_all are evaluated,
 -- bench.followed is killed and revived, and %(bulk)s that tenants may ask for are answered at once,
 -- of each six two plain rollouts, two with conditions, one switch and one text of three.
 insert into feature_flags (
@@ -30,6 +30,7 @@ from (
     values
         ('half', 50, false, false, false),
         ('conditions', 50, true, false, false),
+        ('nearly_all', 99, true, false, false),
         ('followed', 100, false, false, false)
     union all
     select
