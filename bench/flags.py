@@ -124,14 +124,13 @@ def in_sql(endpoints: Endpoints, options: argparse.Namespace) -> None:
 
 def propagation(endpoints: Endpoints, options: argparse.Namespace) -> None:
     """From the kill switch's commit until other processes answer it, on the clock they share."""
-    filled(endpoints, options)
     print(
         f"\nFlags: kill switch, commit → seen by {options.flag_followers} other processes,"
         f" {options.flag_changes} changes"
     )
     for mode, busy in (("all wait", 0), ("one is busy", 1)):
-        # As it is now, it is on.
-        kill_or_revive(1)
+        # As it is made, it is on.
+        filled(endpoints, options)
         seconds = delays(
             ["flags", FOLLOWED],
             range(2, 2 + options.flag_changes),
@@ -148,10 +147,15 @@ def propagation(endpoints: Endpoints, options: argparse.Namespace) -> None:
 def kill_or_revive(number: int) -> float:
     """Kill the flag for an even number, revive it for an odd one; return when COMMIT was sent."""
     from apps.flags.models import FeatureFlag
+    from apps.flags.operations import kill_flag, revive_flag
     from layoverhq.tenancy import atomic, operator_scope
 
     with operator_scope(), atomic():
-        FeatureFlag.objects.filter(name=FOLLOWED).update(is_killed=number % 2 == 0)
+        flag = FeatureFlag.objects.get(name=FOLLOWED)
+        if number % 2:
+            revive_flag(flag=flag)
+        else:
+            kill_flag(flag=flag, reason="bench")
         return time.monotonic()
 
 
