@@ -14,7 +14,7 @@ from apps.flags.comparing import number_text
 from apps.flags.conditions import Group, Matcher, compile_condition
 from apps.flags.counting import UNCOUNTED, tallies
 from apps.flags.exposing import RunningExperiment
-from layoverhq.bucketing import BUCKETS, rollout_bucket
+from layoverhq.bucketing import BUCKETS, bucketing
 
 MAXIMUM_NESTING = 10
 
@@ -38,7 +38,6 @@ class Evaluation:
 
 
 FLAG_NOT_FOUND = Evaluation(None, None, "ERROR", error_code="FLAG_NOT_FOUND")
-INVALID_CONTEXT = Evaluation(None, None, "ERROR", error_code="INVALID_CONTEXT")
 
 Context = Mapping[str, Any]
 Step = Callable[[Context, str | None], Evaluation | None]
@@ -87,8 +86,9 @@ class CompiledFlag:
         self._values = {variant["key"]: variant["value"] for variant in flag.variants}
         self._boolean = flag.value_type == "boolean"
         self._on_variant, self._off_variant = flag.on_variant, flag.off_variant
-        self._rollout_salt, self._variant_salt = f"{flag.salt}:rollout", f"{flag.salt}:variant"
-        self._namespace = flag.namespace
+        self._rollout_bucket = bucketing(f"{flag.salt}:rollout")
+        self._variant_bucket = bucketing(f"{flag.salt}:variant")
+        self._in_namespace = None if flag.namespace is None else _in_namespace(*flag.namespace)
         self.invalid = self._answer(None, "ERROR", error_code="INVALID_CONTEXT")
         self._off = self._answer(flag.off_variant, "DISABLED")
         self._unmet = self._answer(flag.off_variant, "DISABLED", "prerequisites")
@@ -102,7 +102,7 @@ class CompiledFlag:
             )
             if overrides
         ]
-        self._path = flag.bucketing_unit.split(".")
+        self._unit_at, *self._unit_below = flag.bucketing_unit.split(".")
         self._steps = [
             self._step(
                 groups,
@@ -144,7 +144,7 @@ class CompiledFlag:
             if type(of) is str and (answer := answers.get(of)) is not None:
                 return answer
         unit = self.unit(context) if self._buckets else None
-        if self._namespace is not None and not self._in_namespace(unit):
+        if self._in_namespace is not None and not self._in_namespace(unit):
             return self._outside
         for step in self._steps:
             if (answer := step(context, unit)) is not None:
@@ -162,18 +162,12 @@ class CompiledFlag:
 
     def unit(self, context: Context) -> str | None:
         """Return what is bucketed, or None where the context has none."""
-        value: Any = context
-        for step in self._path:
+        value: Any = context.get(self._unit_at)
+        for step in self._unit_below:
             value = value.get(step) if isinstance(value, dict) else None
         if type(value) is str:
             return value
         return number_text(value) if type(value) in (int, float) else None
-
-    def _in_namespace(self, unit: str | None) -> bool:
-        if unit is None or self._namespace is None:
-            return False
-        salt, low, high = self._namespace
-        return low <= rollout_bucket(salt, unit) < high
 
     def _answer(
         self,
@@ -235,8 +229,8 @@ class CompiledFlag:
         return lambda context, unit: answer if matches(context) and reaches(unit) else None
 
     def _reaching(self, rollout: int) -> Callable[[str | None], bool]:
-        salt = self._rollout_salt
-        return lambda unit: unit is not None and rollout_bucket(salt, unit) < rollout
+        bucket = self._rollout_bucket
+        return lambda unit: unit is not None and bucket(unit) < rollout
 
     def _weighed(
         self,
@@ -245,7 +239,7 @@ class CompiledFlag:
         allocations: Mapping[str, list[list[int]]],
         rule: str | None,
     ) -> Step:
-        salt, experiment = self._variant_salt, self._experiments.get(rule)
+        bucket, experiment = self._variant_bucket, self._experiments.get(rule)
         ranges = [
             (low, high, self._answer(variant, "SPLIT", rule, experiment=experiment))
             for variant, held in allocations.items()
@@ -257,7 +251,12 @@ class CompiledFlag:
                 return None
             if matches is not None and not matches(context):
                 return None
-            bucket = rollout_bucket(salt, unit)
-            return next((answer for low, high, answer in ranges if low <= bucket < high), None)
+            held = bucket(unit)
+            return next((answer for low, high, answer in ranges if low <= held < high), None)
 
         return step
+
+
+def _in_namespace(salt: str, low: int, high: int) -> Callable[[str | None], bool]:
+    bucket = bucketing(salt)
+    return lambda unit: unit is not None and low <= bucket(unit) < high

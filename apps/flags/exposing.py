@@ -83,7 +83,7 @@ class Exposures:
             known = self._older.get(key)
         if known == variant:
             return
-        if len(unit) > LONGEST_UNIT or not _is_uuid(enterprise) or "\x00" in unit:
+        if len(unit) > LONGEST_UNIT or not storable(unit) or not _is_uuid(enterprise):
             return
         if len(self.waiting) >= WAITING:
             self.dropped += 1
@@ -94,12 +94,17 @@ class Exposures:
         self.waiting.append(Exposure(experiment.id, enterprise, unit, variant, datetime.now(UTC)))
 
 
+def storable(text: str) -> bool:
+    """Return whether PostgreSQL can hold a text: JSON spells more than it does."""
+    return "\x00" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
+
+
 def _is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID as it is usually written."""
     try:
-        UUID(text)
+        return str(UUID(text)) == text
     except ValueError:
         return False
-    return True
 
 
 @dataclass(slots=True)

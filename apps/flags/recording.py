@@ -9,12 +9,15 @@ has not told with it.
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
+from collections.abc import Sequence
+from multiprocessing.util import Finalize
+from typing import Any
 
 import psycopg
 import structlog
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from apps.flags.counting import Counted, tallies
@@ -22,6 +25,8 @@ from apps.flags.exposing import Exposure, api_usage, exposures
 from layoverhq.snapshot import connect
 
 log = structlog.get_logger(__name__)
+
+Connection = psycopg.Connection[dict[str, Any]]
 
 FLUSH_SECONDS = 10.0
 BATCH = 5_000
@@ -48,6 +53,8 @@ class Recorder:
                 self._stopping.clear()
                 self._thread = threading.Thread(target=self._run, name="flag-recorder", daemon=True)
                 self._thread.start()
+                # At the end of any process; those that multiprocessing forks run no atexit.
+                Finalize(None, self.stop, exitpriority=1)
 
     def stop(self) -> None:
         """End the thread, once it has told what there is."""
@@ -66,7 +73,7 @@ class Recorder:
         with self._flushing:
             try:
                 self._tell()
-            except psycopg.Error as error:
+            except psycopg.OperationalError as error:
                 if not self._away:
                     log.warning(
                         "flag_records_wait",
@@ -89,57 +96,61 @@ class Recorder:
         if not counted and not exposures.waiting and not api_usage.waiting:
             return
         with connect() as connection:
-            if counted:
-                _send_counts(connection, counted)
-            while exposures.waiting:
-                _send_exposures(connection)
+            _send_counts(connection, counted)
+            _send_exposures(connection)
             _send_usage(connection)
 
 
-def _send_counts(connection: psycopg.Connection[dict[str, object]], counted: list[Counted]) -> None:
-    connection.execute(
-        "select record_flag_evaluations(%s)", [Jsonb([each._asdict() for each in counted])]
-    )
-    tallies.told(counted)
+def _sent(connection: Connection, function: str, documents: Sequence[dict[str, Any]]) -> None:
+    """Call a function with documents. What it refuses is lost, and told; nothing else waits on it.
+
+    Raises OperationalError where the database is away.
+    """
+    statement = sql.SQL("select {}(%s)").format(sql.Identifier(function))
+    try:
+        connection.execute(statement, [Jsonb(documents)])
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        log.error(
+            "flag_records_refused", by=function, count=len(documents), error=str(error).strip()
+        )
 
 
-def _send_exposures(connection: psycopg.Connection[dict[str, object]]) -> None:
+def _send_counts(connection: Connection, counted: list[Counted]) -> None:
+    if counted:
+        _sent(connection, "record_flag_evaluations", [each._asdict() for each in counted])
+        tallies.told(counted)
+
+
+def _send_exposures(connection: Connection) -> None:
     # Only this thread takes from the left; what is sent is taken off once the database has it.
     waiting = exposures.waiting
-    batch: list[Exposure] = [waiting[place] for place in range(min(BATCH, len(waiting)))]
-    connection.execute(
-        "select record_flag_exposures(%s)", [Jsonb([each.document() for each in batch])]
-    )
-    for _ in batch:
-        waiting.popleft()
+    while waiting:
+        batch: list[Exposure] = [waiting[place] for place in range(min(BATCH, len(waiting)))]
+        _sent(connection, "record_flag_exposures", [each.document() for each in batch])
+        for _ in batch:
+            waiting.popleft()
 
 
-def _send_usage(connection: psycopg.Connection[dict[str, object]]) -> None:
+def _send_usage(connection: Connection) -> None:
     taken = api_usage.take()
-    if not taken:
-        return
-    try:
-        connection.execute(
-            "select record_api_usage(%s)",
-            [
-                Jsonb(
-                    [
-                        {
-                            "enterprise": str(enterprise_id),
-                            "event": event,
-                            "value": usage.requests,
-                            "at": usage.first_at.isoformat(),
-                        }
-                        for (event, enterprise_id), usage in taken.items()
-                    ]
-                )
-            ],
-        )
-    except psycopg.Error:
-        api_usage.give_back(taken)
-        raise
+    documents = [
+        {
+            "enterprise": str(enterprise_id),
+            "event": event,
+            "value": usage.requests,
+            "at": usage.first_at.isoformat(),
+        }
+        for (event, enterprise_id), usage in taken.items()
+    ]
+    if documents:
+        try:
+            _sent(connection, "record_api_usage", documents)
+        except psycopg.OperationalError:
+            api_usage.give_back(taken)
+            raise
 
 
 recorder = Recorder()
 os.register_at_fork(after_in_child=recorder.reset)
-atexit.register(recorder.stop)

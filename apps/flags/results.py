@@ -283,6 +283,8 @@ def _shortage(samples: Mapping[str, Sample], is_rate: bool) -> str:
                 f"{variant} has {sample.total:g} conversions of {sample.units} units; it takes"
                 f" {MINIMUM_CONVERSIONS} that convert, and as many that do not."
             )
+    if not any(sample.variance for sample in samples.values()):
+        return "No unit has a value yet."
     return ""
 
 

@@ -17,7 +17,7 @@ from django.utils.dateparse import parse_datetime
 
 from apps.flags.comparing import number_text
 from apps.flags.experiments import EVENT
-from apps.flags.exposing import LONGEST_UNIT, Exposure
+from apps.flags.exposing import LONGEST_UNIT, Exposure, storable
 from apps.flags.runtime import flags
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.query_string import printable
@@ -173,7 +173,7 @@ class _Entry:
         given = entry.get("id")
         if given is None:
             return None
-        if not isinstance(given, str) or not 0 < len(given) <= LONGEST_ID or not _storable(given):
+        if not isinstance(given, str) or not 0 < len(given) <= LONGEST_ID or not storable(given):
             self.refuse(".id", "invalid", f"Give a text of 1 to {LONGEST_ID} characters.")
         elif entry.get("occurred_at") is None:
             detail = "An event with an id comes with its time: both tell a repetition."
@@ -210,13 +210,9 @@ class _Entry:
 def _unit(given: Any) -> str | None:
     if type(given) in (int, float):
         return number_text(given)
-    if isinstance(given, str) and 0 < len(given) <= LONGEST_UNIT and _storable(given):
+    if isinstance(given, str) and 0 < len(given) <= LONGEST_UNIT and storable(given):
         return given
     return None
-
-
-def _storable(text: str) -> bool:
-    return "\x00" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def _is_value(value: Any) -> bool:

@@ -41,6 +41,8 @@ PAGES = [
     "flags/flagversion/?status=all",
     "flags/flagsegment/add/",
     "flags/flagnamespace/add/",
+    "flags/experiment/",
+    "flags/experiment/add/",
     "django_celery_beat/periodictask/",
     "django_celery_beat/crontabschedule/add/",
     "audit/auditevent/?since=ever",

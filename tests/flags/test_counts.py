@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 from datetime import UTC, datetime, timedelta
@@ -10,8 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
+from celery import signals
 
-from apps.flags import recording
+from apps.flags import recording, tasks
 from apps.flags.counting import tallies
 from apps.flags.counts import chart, evaluation_counts, evaluation_reasons, last_evaluated
 from apps.flags.models import FeatureFlag
@@ -149,6 +151,33 @@ def test_recorder__stopped__has_told_all_and_starts_again():
     recorder.start()
     assert recorder._thread is not None
     assert recorder._thread.is_alive()
+
+
+def ask(name: str) -> None:
+    flags.enabled(name, {})
+
+
+def test_counts__of_a_process_that_ends__are_told():
+    # As the web server's and the workers' processes end.
+    flag = make_flag()
+    await_version(flag)
+    process = multiprocessing.get_context("fork").Process(target=ask, args=[flag.name])
+    process.start()
+    process.join(20)
+    assert process.exitcode == 0
+    assert told(flag) == {("on", "STATIC"): 1}
+
+
+def test_counts__of_a_celery_process_that_ends__are_told():
+    flag = make_flag()
+    await_version(flag)
+    flags.enabled(flag.name, {})
+    assert tasks.tell_what_was_counted
+    signals.worker_process_shutdown.send(sender=None)
+    now = datetime.now(UTC)
+    assert evaluation_reasons(
+        flag.name, since=now - timedelta(hours=1), until=now + timedelta(hours=1)
+    ) == [("on", "STATIC", 1)]
 
 
 def test_tallies__same_answer_compiled_anew__is_the_same_tally():

@@ -207,8 +207,8 @@ def test_page__with_data__shows_rates_lift_verdict_and_a_chart(admin_client):
     chart = json.loads(drawn[1].replace("&quot;", '"'))
     assert [each["label"] for each in chart["datasets"][::3]] == ["a", "b"]
     assert chart["datasets"][3]["data"][-1] == 20.0
-    # The mean goal has no event at all: a sum of nought, and no verdict on it.
-    assert "0.000" in page
+    # The other goal has no event at all, and no verdict.
+    assert "Not enough data: No unit has a value yet." in page
 
 
 def test_page__mismatch_and_contamination__are_warned_of(admin_client):

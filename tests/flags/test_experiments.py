@@ -441,6 +441,11 @@ def test_results__too_few__say_so_and_no_verdict(begun):
     assert found.goals[0].shortage.startswith("a has 0 conversions of 100 units")
 
 
+def test_results__mean_without_values__says_so(begun):
+    plant(begun, [("a", 1, False)] * 100 + [("b", 1, False)] * 100)
+    assert computed_results(begun, NOW).goals[1].shortage == "No unit has a value yet."
+
+
 def test_results__units_that_came_otherwise_than_divided__are_a_mismatch(begun):
     plant(begun, [("a", 1, False)] * 400 + [("b", 1, False)] * 400)
     assert not computed_results(begun, NOW).is_mismatched

@@ -66,7 +66,10 @@ def test_exposure__the_unit__is_not_kept_in_clear(enterprise, other_enterprise):
         {"user": "ann", "enterprise": None},
         {"user": "ann", "enterprise": "no uuid"},
         {"user": "ann", "enterprise": str(uuid4())},
+        {"user": "ann", "enterprise": "urn:uuid:0197a1b2-0000-7000-8000-000000000000"},
         {"user": "x" * 1_001, "enterprise": "own"},
+        {"user": "\ud800", "enterprise": "own"},
+        {"user": "a\x00", "enterprise": "own"},
         {"enterprise": "own"},
     ],
 )
@@ -156,6 +159,20 @@ def test_exposures__database_away__wait(enterprise, monkeypatch):
         patch.setattr(recording, "connect", away)
         flags.evaluate(experiment.flag.name, context(enterprise, "ann"))
         assert not recorder.flush()
+    assert len(exposures_of(experiment)) == 1
+
+
+def test_exposures__that_the_database_refuses__are_told_and_hold_up_nothing(enterprise):
+    experiment = running_experiment()
+    exposures.waiting.append(
+        exposing.Exposure(experiment.pk, "no uuid", "ann", "a", datetime.now(UTC))
+    )
+    with structlog.testing.capture_logs() as logs:
+        assert recorder.flush()
+    assert [line["by"] for line in logs if line["event"] == "flag_records_refused"] == [
+        "record_flag_exposures"
+    ]
+    flags.evaluate(experiment.flag.name, context(enterprise, "bob"))
     assert len(exposures_of(experiment)) == 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -22,6 +22,7 @@ from unfold.enums import ActionVariant
 from unfold.widgets import (
     UnfoldAdminRadioSelectWidget,
     UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
@@ -159,6 +160,9 @@ class ExperimentForm(GoalRows, forms.ModelForm):  # type: ignore[misc]
     class Meta:
         model = Experiment
         fields = ("name", "hypothesis", "alpha")
+        widgets: ClassVar[dict[str, Any]] = {
+            "hypothesis": UnfoldAdminTextareaWidget(attrs={"rows": 3})
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -268,6 +272,7 @@ class ExperimentAdmin(OperationAdmin):
     search_fields = ("name", "hypothesis", "flag__name")
     search_help_text = "Find by name, hypothesis or flag."
     ordering = ("-created_at", "-id")
+    compressed_fields = False
     change_form_datasets = (HistoryTab.of(Experiment),)
     change_form_outer_before_template = "admin/flags/experiment_results.html"
     change_form_outer_after_template = "admin/flags/known_events.html"
@@ -295,8 +300,9 @@ class ExperimentAdmin(OperationAdmin):
                 "fields": (
                     "hypothesis",
                     ("shown_place", "shown_split"),
-                    ("control_variant", "shown_unit", "alpha"),
-                    ("started_at", "stopped_at", "author"),
+                    ("control_variant", "shown_unit"),
+                    ("started_at", "stopped_at"),
+                    ("shown_alpha", "author"),
                     "decision",
                     "shown_shipment",
                 )
@@ -396,6 +402,10 @@ class ExperimentAdmin(OperationAdmin):
     @display(description="Unit")
     def shown_unit(self, experiment: Experiment) -> str:
         return experiment.unit or experiment.flag.bucketing_unit
+
+    @display(description="Error rate")
+    def shown_alpha(self, experiment: Experiment) -> str:
+        return f"{experiment.alpha.normalize():f}"
 
     @display(description="Shipped")
     def shown_shipment(self, experiment: Experiment) -> str | SafeString:
@@ -533,7 +543,8 @@ def _goal(found: GoalResult, results: Results) -> dict[str, Any]:
         "shortage": found.shortage,
         "rows": [_row(row, is_rate, results) for row in found.variants],
         "chart": json.dumps(_chart(found, is_rate)),
-        "drawn": any(found.series.values()),
+        # A line has two ends.
+        "drawn": any(len(points) > 1 for points in found.series.values()),
         "legend": list(zip(found.series, COLOURS, strict=False)),
     }
 
