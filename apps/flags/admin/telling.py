@@ -56,10 +56,11 @@ def state_pills(flag: FeatureFlag) -> SafeString:
 def rollout_bar(flag: FeatureFlag) -> SafeString:
     """Return the flag's own rollout as a bar."""
     return format_html(
-        '<span class="flags-bar"><span style="width: {}%"></span></span>{}&nbsp;%{}',
+        '<span class="whitespace-nowrap"><span class="flags-bar"><span style="width: {}%"></span>'
+        "</span>{}&nbsp;%</span>{}",
         flag.rollout_percentage,
         flag.rollout_percentage,
-        f" · {len(flag.rules)} rule{'' if len(flag.rules) == 1 else 's'}" if flag.rules else "",
+        f" and {len(flag.rules)} rule{'' if len(flag.rules) == 1 else 's'}" if flag.rules else "",
     )
 
 

@@ -1,6 +1,6 @@
 // The rule builder: conditions as rows and groups, in step with the JSON that they stand for.
 
-import { button, h, icon, input, isObject, numberOf, select, toggle } from "./dom.js";
+import { button, h, icon, input, isObject, keepingFocus, numberOf, select, toggle } from "./dom.js";
 import { Tree, group, row } from "./tree.js";
 
 const MODES = [
@@ -62,7 +62,7 @@ export class Builder {
     }
 
     render() {
-        this.element.replaceChildren(this.group(this.root, null));
+        keepingFocus(this.element, () => this.element.replaceChildren(this.group(this.root, null)));
         this.place(this.root);
     }
 

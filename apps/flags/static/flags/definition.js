@@ -1,7 +1,7 @@
 // The page that edits a flag's definition: sections over one document, and the document as JSON.
 
 import { Builder } from "./conditions.js";
-import { button, h, icon, input, isObject, labelled, numberOf, readData, select, showFaults, toggle } from "./dom.js";
+import { button, h, icon, input, isObject, keepingFocus, labelled, numberOf, readData, select, showFaults, toggle } from "./dom.js";
 import { variantValue, weightsEditor } from "./variants.js";
 
 const POINTS = 100;
@@ -20,6 +20,9 @@ class Editor {
         this.area.addEventListener("input", () => this.readJson());
         this.type?.addEventListener("change", () => this.retype());
         form.addEventListener("submit", (event) => this.submitted(event));
+        form.addEventListener("input", () => (this.unsaved = true));
+        // Unfold's own warning would listen to every field anew at each row that comes or goes.
+        window.addEventListener("beforeunload", (event) => this.unsaved && event.preventDefault());
         if (this.readJson()) showFaults(this.sections, readData("flags-faults") ?? []);
         else this.toggleJson(true);
     }
@@ -105,7 +108,10 @@ class Editor {
 
     submitted(event) {
         const problem = this.sections.querySelector(".flags-problem:not(:empty)");
-        if (!problem) return;
+        if (!problem) {
+            this.unsaved = false;
+            return;
+        }
         event.preventDefault();
         problem.closest("details")?.setAttribute("open", "");
         problem.scrollIntoView({ block: "center" });
@@ -126,8 +132,8 @@ class Editor {
             this.basics(), this.variants(), this.rules(), this.everybody(), this.rollout(), this.prerequisites(),
             this.bucketing(), this.about(),
         ];
-        this.sections.replaceChildren(...made);
-        if (!first) for (const section of made) if (section.id) section.open = open.has(section.id);
+        if (!first) for (const section of made) section.open = open.has(section.id);
+        keepingFocus(this.sections, () => this.sections.replaceChildren(...made));
     }
 
     section(name, title, path, open, ...content) {

@@ -96,6 +96,16 @@ export function numberOf(text) {
     return trimmed === "" || !Number.isFinite(number) ? undefined : number;
 }
 
+/** Draw anew and leave the focus on the control that had it, told by its label and place. */
+export function keepingFocus(root, draw) {
+    const active = document.activeElement;
+    const label = root.contains(active) ? active.getAttribute("aria-label") : null;
+    const alike = () => [...root.querySelectorAll("[aria-label]")].filter((each) => each.getAttribute("aria-label") === label);
+    const place = label ? alike().indexOf(active) : -1;
+    draw();
+    if (place >= 0) alike()[place]?.focus();
+}
+
 export function readData(id) {
     const element = document.getElementById(id);
     return element ? JSON.parse(element.textContent) : null;
