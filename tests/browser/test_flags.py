@@ -40,7 +40,7 @@ def known(account: User) -> dict[str, Any]:
         "segment": factories.make_segment(members=["u1"]),
         "base": factories.make_flag(),
         "flag": factories.make_flag(rollout_percentage=0),
-        "protected": factories.make_flag(is_protected=True),
+        "namespace": factories.make_namespace(holdout=1000),
     }
 
 
@@ -188,8 +188,8 @@ def test_editor__faults__stand_at_their_rows_and_json_is_in_step(
     assert_fits(page)
 
 
-def test_editor__variants_weights_and_steps__of_a_new_flag(
-    page: Page, server: str, account: User
+def test_editor__variants_weights_steps_and_namespace__of_a_new_flag(
+    known: dict[str, Any], page: Page, server: str, account: User
 ) -> None:
     log_in(page, server, account)
     name = factories.flag_name("browser")
@@ -210,6 +210,16 @@ def test_editor__variants_weights_and_steps__of_a_new_flag(
     steps = open_section(page, "steps")
     steps.get_by_role("button", name="Add a step").click()
     steps.get_by_label("Percentage").fill("25")
+    prerequisites = open_section(page, "prerequisites")
+    prerequisites.get_by_role("button", name="Add a prerequisite").click()
+    prerequisites.get_by_label("Flag").select_option(known["base"].name)
+    bucketing = open_section(page, "bucketing")
+    bucketing.get_by_label("Namespace", exact=True).select_option(known["namespace"].name)
+    bucketing.get_by_label("To, in per cent").fill("95")
+    expect(bucketing.locator(".flags-fault")).to_contain_text("From 90 % on")
+    bucketing.get_by_label("To, in per cent").fill("50")
+    expect(bucketing.locator(".flags-own")).to_have_attribute("style", "left: 0%; width: 50%")
+    expect(bucketing.locator(".flags-fault")).to_have_count(0)
     page.fill("[name=reason]", "Built in a browser")
     assert_fits(page)
     page.get_by_role("button", name="Make the flag").click()
@@ -221,6 +231,8 @@ def test_editor__variants_weights_and_steps__of_a_new_flag(
         "on": [[0, 3000]], "blue": [[3000, 10000]]
     }  # fmt: skip
     assert row["steps"][0]["percentage"] == 25
+    assert row["prerequisites"] == [{"flag": known["base"].name, "variants": ["on"]}]
+    assert (row["namespace_low"], row["namespace_high"]) == (0, 5000)
 
 
 def test_flag__killed_tried_and_revived__from_its_page(

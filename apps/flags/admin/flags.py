@@ -7,13 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
@@ -23,186 +21,18 @@ from apps.audit.history import HistoryTab
 from apps.flags.admin import overrides, tabs, trying
 from apps.flags.admin.editor import CheckPage, EditorPages
 from apps.flags.admin.exchange import ExchangePages
+from apps.flags.admin.filters import OwnerFilter, StateFilter, TagFilter
+from apps.flags.admin.flag_verbs import VERBS, obstacle
 from apps.flags.admin.telling import expiry, next_step, rollout_bar, served, state_pills
 from apps.flags.admin.use import StalePage, UseTab
-from apps.flags.admin.verbs import Verb, VerbsMixin, flag_url, version_url, with_verbs
+from apps.flags.admin.verbs import VerbsMixin, flag_url, version_url, with_verbs
 from apps.flags.admin.versions import WAITING
 from apps.flags.definitions import document_of
 from apps.flags.models import FeatureFlag, FlagVersion
-from apps.flags.operations import (
-    archive_flag,
-    change_flag,
-    draft_change,
-    kill_flag,
-    restore_flag,
-    revive_flag,
-)
-from apps.flags.staleness import stale_flags
-from apps.tenants.models import User
 from layoverhq.admin_site import give_reason, go_to
-from layoverhq.keyset import TextFilter, WindowFilter
 from layoverhq.model_admin import OperationAdmin, ReasonedChange, ReasonForm, pill
 
 Status = FlagVersion.Status
-
-
-def turn(flag: FeatureFlag, *, on: bool, reason: str, actor: User) -> FlagVersion:
-    """Turn a flag on or off: at once, or as a draft where it is protected."""
-    operation = draft_change if flag.is_protected else change_flag
-    return operation(
-        flag=flag,
-        definition={**document_of(flag), "enabled": on},
-        base_version=flag.version,
-        reason=reason,
-        actor=actor,
-    )
-
-
-def _reason(form: ReasonForm) -> str:
-    return str(form.cleaned_data["reason"])
-
-
-VERBS = (
-    Verb(
-        name="turn_on",
-        title="Turn on",
-        permission="publish",
-        told="Its overrides, rules and rollout decide again. A protected flag gets a draft.",
-        done="Turned on {}.",
-        run=lambda flag, request, form: turn(
-            flag, on=True, reason=_reason(form), actor=request.user
-        ),
-        possible=lambda flag: not (flag.enabled or flag.is_archived),
-        icon="toggle_on",
-        variant=ActionVariant.SUCCESS,
-    ),
-    Verb(
-        name="turn_off",
-        title="Turn off",
-        permission="publish",
-        told="Everybody gets the off variant, overrides or not. A protected flag gets a draft: "
-        "to stop one at once, kill it.",
-        done="Turned off {}.",
-        run=lambda flag, request, form: turn(
-            flag, on=False, reason=_reason(form), actor=request.user
-        ),
-        possible=lambda flag: flag.enabled and not flag.is_archived,
-        icon="toggle_off",
-    ),
-    Verb(
-        name="kill",
-        title="Kill",
-        permission="kill",
-        told="Everybody gets the off variant at once, whatever overrides, drafts and steps say.",
-        done="Killed {}: everybody gets its off variant.",
-        run=lambda flag, request, form: kill_flag(flag=flag, reason=_reason(form)),
-        possible=lambda flag: not flag.is_killed,
-        icon="dangerous",
-        variant=ActionVariant.DANGER,
-    ),
-    Verb(
-        name="revive",
-        title="Revive",
-        permission="kill",
-        told="Its definition holds again, as it stands now.",
-        done="Revived {}: its definition holds again.",
-        run=lambda flag, request, form: revive_flag(flag=flag),
-        possible=lambda flag: flag.is_killed,
-        icon="ecg_heart",
-        variant=ActionVariant.SUCCESS,
-    ),
-    Verb(
-        name="archive",
-        title="Archive",
-        permission="publish",
-        told="It answers its off variant, leaves the lists, and nothing new may stand on it.",
-        done="Archived {}.",
-        run=lambda flag, request, form: archive_flag(
-            flag=flag, reason=_reason(form), actor=request.user
-        ),
-        possible=lambda flag: not flag.is_archived,
-        icon="archive",
-    ),
-    Verb(
-        name="restore",
-        title="Take into use again",
-        permission="publish",
-        told="It answers as it did before it was archived.",
-        done="Took {} into use again.",
-        run=lambda flag, request, form: restore_flag(
-            flag=flag, reason=_reason(form), actor=request.user
-        ),
-        possible=lambda flag: flag.is_archived,
-        icon="unarchive",
-    ),
-)
-
-
-class StateFilter(WindowFilter):
-    title = "state"
-    parameter_name = "state"
-    windows = (
-        ("used", "In use"),
-        ("on", "On"),
-        ("off", "Off"),
-        ("killed", "Killed"),
-        ("steps", "With steps to come"),
-        ("stuck", "With a stuck step"),
-        ("waiting", "With drafts waiting"),
-        ("expired", "Past their expiry"),
-        ("stale", "Stale"),
-        ("archived", "Archived"),
-        ("all", "All"),
-    )
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        chosen = self.chosen()
-        states = {
-            "on": Q(enabled=True, is_killed=False),
-            "off": Q(enabled=False, is_killed=False),
-            "killed": Q(is_killed=True),
-            "steps": Q(next_step_at__isnull=False),
-            "stuck": ~Q(step_problem=""),
-            "waiting": Q(pk__in=FlagVersion.objects.filter(status__in=WAITING).values("flag")),
-            "expired": Q(expires_date__lt=timezone.now().date()),
-            "used": Q(),
-        }
-        if chosen == "all":
-            return queryset
-        if chosen == "stale":
-            found = stale_flags(timezone.now())
-            return queryset.filter(pk__in=[stale.flag.pk for stale in found])
-        if chosen == "archived":
-            return queryset.filter(is_archived=True)
-        return queryset.filter(states[chosen], is_archived=False)
-
-
-class TagFilter(TextFilter):
-    title = "tag"
-    parameter_name = "tag"
-    placeholder = "search"
-
-    def matching(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        if "\x00" in value:
-            raise ValueError("NUL")
-        return queryset.filter(tags__contains=[value])
-
-
-class OwnerFilter(SimpleListFilter):
-    title = "owner"
-    parameter_name = "owner"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        owning = FeatureFlag.objects.exclude(owner=None).values("owner")
-        people = User.objects.filter(pk__in=owning).order_by("email")
-        return [("nobody", "Nobody"), *((str(user.pk), user.email) for user in people)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        chosen = self.value()
-        if chosen == "nobody":
-            return queryset.filter(owner=None)
-        known = {value for value, _ in self.lookup_choices}
-        return queryset.filter(owner=chosen) if chosen in known else queryset
 
 
 @admin.register(FeatureFlag)
@@ -304,19 +134,21 @@ class FeatureFlagAdmin(
         return SafeString(" ".join(pill(word, "warning") for word in words) or "—")
 
     def _change_selected(
-        self, request: HttpRequest, queryset: QuerySet[FeatureFlag], name: str, run: Any
+        self, request: HttpRequest, queryset: QuerySet[FeatureFlag], name: str
     ) -> HttpResponse | None:
         verb = self.verbs[name]
 
         def operation(taken: Sequence[FeatureFlag]) -> None:
+            form = ReasonForm(data=request.POST, request=request)
+            form.full_clean()
             for flag in taken:
-                run(flag, str(request.POST.get("reason", "")))
+                verb.run(flag, request, form)
 
         change = ReasonedChange(
             title=verb.title,
             done=verb.done.partition("{}")[0].strip(),
             consequence=verb.told,
-            obstacle=lambda flag: _obstacle(flag, name, verb),
+            obstacle=lambda flag: obstacle(flag, verb),
             operation=operation,
         )
         return self.change_selected(request, queryset, change)
@@ -325,27 +157,19 @@ class FeatureFlagAdmin(
     def turn_on_selected(
         self, request: HttpRequest, queryset: QuerySet[FeatureFlag]
     ) -> HttpResponse | None:
-        return self._change_selected(
-            request, queryset, "turn_on",
-            lambda flag, reason: turn(flag, on=True, reason=reason, actor=request.user),
-        )  # fmt: skip
+        return self._change_selected(request, queryset, "turn_on")
 
     @admin.action(description="Turn off…", permissions=["publish"])
     def turn_off_selected(
         self, request: HttpRequest, queryset: QuerySet[FeatureFlag]
     ) -> HttpResponse | None:
-        return self._change_selected(
-            request, queryset, "turn_off",
-            lambda flag, reason: turn(flag, on=False, reason=reason, actor=request.user),
-        )  # fmt: skip
+        return self._change_selected(request, queryset, "turn_off")
 
     @admin.action(description="Kill…", permissions=["kill"])
     def kill_selected(
         self, request: HttpRequest, queryset: QuerySet[FeatureFlag]
     ) -> HttpResponse | None:
-        return self._change_selected(
-            request, queryset, "kill", lambda flag, reason: kill_flag(flag=flag, reason=reason)
-        )
+        return self._change_selected(request, queryset, "kill")
 
     # --- who may do what
 
@@ -424,7 +248,7 @@ class FeatureFlagAdmin(
         if request.method != "POST" or not form.is_valid():
             messages.error(request, "Say why, in a few words: nothing was changed.")
             return go_to(request, flag_url(flag.pk))
-        give_reason(_reason(form))
+        give_reason(form.cleaned_data["reason"])
         verb = self.verbs["revive" if "revive" in request.POST else "kill"]
         verb.run(flag, request, form)
         messages.success(request, verb.done.format(f"“{flag}”"))
@@ -471,15 +295,3 @@ class FeatureFlagAdmin(
         if flag is None:
             return reverse("admin:flags_featureflag_changelist")
         return flag_url(quote(flag.pk))
-
-
-def _obstacle(flag: FeatureFlag, name: str, verb: Verb) -> str:
-    if not verb.possible(flag):
-        if flag.is_archived:
-            return "is archived"
-        return {"turn_on": "is on already", "turn_off": "is off already"}.get(
-            name, "is killed already"
-        )
-    if flag.is_protected and name != "kill":
-        return "is protected: it takes a draft of its own"
-    return ""

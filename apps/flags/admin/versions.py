@@ -291,9 +291,7 @@ class FlagVersionAdmin(ReadOnly, VerbsMixin, EditorPages, OperationAdmin):
                     flag_url(version.flag_id),
                     version.flag,
                 ),
-                "served": served(
-                    as_published(version.flag, version.definition), version.definition
-                ),
+                "served": served(drafted, version.definition),
                 "again_url": f"{flag_url(version.flag_id, 'edit')}?from={version.number}",
                 "protected": version.flag.is_protected and version.status == Status.DRAFT,
                 "own_review": version.status == Status.IN_REVIEW and took_part,

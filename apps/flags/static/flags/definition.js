@@ -2,6 +2,7 @@
 
 import { Builder } from "./conditions.js";
 import { button, h, icon, input, isObject, keepingFocus, labelled, numberOf, readData, select, showFaults, toggle } from "./dom.js";
+import { bucketing, prerequisites, steps } from "./sections.js";
 import { variantValue, weightsEditor } from "./variants.js";
 
 const POINTS = 100;
@@ -129,8 +130,8 @@ class Editor {
         const first = !this.sections.children.length;
         this.builders = [];
         const made = [
-            this.basics(), this.variants(), this.rules(), this.everybody(), this.rollout(), this.prerequisites(),
-            this.bucketing(), this.about(),
+            this.basics(), this.variants(), this.rules(), this.everybody(), steps(this), prerequisites(this),
+            bucketing(this), this.about(),
         ];
         if (!first) for (const section of made) section.open = open.has(section.id);
         keepingFocus(this.sections, () => this.sections.replaceChildren(...made));
@@ -343,116 +344,6 @@ class Editor {
         return h("div", { class: "flags-line" }, range, number, h("span", {}, "%"), problem);
     }
 
-    rollout() {
-        const { steps } = this.definition;
-        const rows = steps.map((step, place) => h(
-            "div", { class: "flags-row", "data-path": `steps[${place}]` },
-            h(
-                "div", { class: "flags-line" },
-                h("input", {
-                    type: "datetime-local", class: "flags-input flags-when", "aria-label": "At (UTC)", value: (step.at ?? "").slice(0, 16),
-                    oninput: (event) => {
-                        step.at = event.target.value ? `${event.target.value}:00Z` : "";
-                        this.changed();
-                    },
-                }),
-                h("span", { class: "flags-help" }, "UTC: to"),
-                input("Percentage", step.percentage ?? "", (text) => {
-                    const number = numberOf(text);
-                    if (text.trim()) step.percentage = number ?? text;
-                    else delete step.percentage;
-                    this.changed();
-                }, { inputmode: "numeric", placeholder: "as is", class: "flags-input flags-number" }),
-                h("span", { class: "flags-help" }, "%,"),
-                select("State", [["", "on or off as it is"], ["true", "turned on"], ["false", "turned off"]], String(step.enabled ?? ""), (chosen) => {
-                    if (chosen) step.enabled = chosen === "true";
-                    else delete step.enabled;
-                    this.changed();
-                }),
-                icon("delete", "Remove the step", () => {
-                    steps.splice(place, 1);
-                    this.changed(true);
-                }),
-            ),
-        ));
-        return this.section(
-            "steps", `Steps to come (${steps.length})`, "steps", steps.length > 0,
-            h("p", { class: "flags-help" }, "Each changes the rollout by itself at its minute; a kill stops them."), rows,
-            h("div", { class: "flags-line" }, button("Add a step", () => {
-                const last = steps.at(-1)?.at;
-                const after = new Date((last ? Date.parse(last) : Date.now()) + 86_400_000);
-                steps.push({ at: `${after.toISOString().slice(0, 16)}:00Z`, percentage: 100 });
-                this.changed(true);
-            })),
-        );
-    }
-
-    prerequisites() {
-        const { prerequisites } = this.definition;
-        const flags = Object.keys(this.known.flags).map((name) => [name, name]);
-        const rows = prerequisites.map((asked, place) => h(
-            "div", { class: "flags-row", "data-path": `prerequisites[${place}]` },
-            h(
-                "div", { class: "flags-line" },
-                select("Flag", [["", "choose a flag"], ...flags], asked.flag, (name) => {
-                    asked.flag = name;
-                    asked.variants = (this.known.flags[name] ?? []).slice(0, 1);
-                    this.changed(true);
-                }),
-                h("span", { class: "flags-help" }, "answers"),
-                [...new Set([...(this.known.flags[asked.flag] ?? []), ...asked.variants])].map((key) =>
-                    toggle(key, asked.variants.includes(key), (on) => {
-                        asked.variants = on ? [...asked.variants, key] : asked.variants.filter((other) => other !== key);
-                        this.changed();
-                    })),
-                icon("delete", "Remove the prerequisite", () => {
-                    prerequisites.splice(place, 1);
-                    this.changed(true);
-                }),
-            ),
-        ));
-        return this.section(
-            "prerequisites", `Prerequisites (${prerequisites.length})`, "prerequisites", prerequisites.length > 0,
-            h("p", { class: "flags-help" }, "Unless each of these answers so, this flag is off."), rows,
-            h("div", { class: "flags-line" }, button("Add a prerequisite", () => {
-                prerequisites.push({ flag: "", variants: [] });
-                this.changed(true);
-            })),
-        );
-    }
-
-    bucketing() {
-        const { definition } = this;
-        const names = Object.keys(this.known.namespaces).map((name) => [name, name]);
-        const held = definition.namespace ? this.known.namespaces[definition.namespace] : null;
-        const range = definition.namespace_range ?? [0, 0];
-        const end = (place, label) => input(label, String(range[place] / POINTS), (text) => {
-            const number = numberOf(text);
-            const next = [...(definition.namespace_range ?? [0, 0])];
-            next[place] = number === undefined ? text : Math.round(number * POINTS);
-            this.set("namespace_range", next);
-        }, { inputmode: "decimal", class: "flags-input flags-number" });
-        const picture = h("div");
-        this.refresh = () => {
-            const drawn = held ? [ranges(held, definition.namespace_range, this.known.name)] : [];
-            picture.replaceChildren(...drawn);
-        };
-        this.refresh();
-        return this.section(
-            "bucketing", "Bucketing and namespace", null, Boolean(definition.namespace),
-            this.text("Bucketing unit", "bucketing_unit", "What stays together: user, enterprise, or any other attribute.", { list: "flags-units" }),
-            labelled("Namespace", "namespace", select("Namespace", [["", "none"], ...names], definition.namespace ?? "", (name) => {
-                definition.namespace = name || null;
-                definition.namespace_range = name ? free(this.known.namespaces[name], this.known.name) : null;
-                this.changed(true);
-            }), "One unit is in one flag of a namespace at most."),
-            held && labelled("Range", "namespace_range", h(
-                "div", {},
-                h("div", { class: "flags-line" }, end(0, "From, in per cent"), "% to", end(1, "To, in per cent"), "%"), picture,
-            )),
-        );
-    }
-
     about() {
         const { definition } = this;
         const count = Object.keys(definition.tenant_overrides).length + Object.keys(definition.user_overrides).length;
@@ -503,30 +394,6 @@ function freshId(rules) {
 function evenly(keys) {
     const share = Math.floor((100 * POINTS) / keys.length);
     return Object.fromEntries(keys.map((key, place) => [key, place ? share : 100 * POINTS - share * (keys.length - 1)]));
-}
-
-/** The first gap of a namespace that nobody has. */
-function free(namespace, own) {
-    let low = 0;
-    for (const taken of namespace.ranges.filter(({ flag }) => flag !== own).sort((one, other) => one.low - other.low)) {
-        if (taken.low > low) return [low, taken.low];
-        low = Math.max(low, taken.high);
-    }
-    return [low, Math.max(low, 100 * POINTS - namespace.holdout)];
-}
-
-/** A picture of who has which buckets of a namespace. */
-function ranges(namespace, range, own) {
-    const bar = (low, high, kind, title) => h("span", {
-        class: `flags-share flags-${kind}`, title, style: `left: ${low / POINTS}%; width: ${Math.max(0, high - low) / POINTS}%`,
-    }, title);
-    const others = namespace.ranges.filter(({ flag }) => flag !== own);
-    return h(
-        "div", { class: "flags-ranges", role: "img", "aria-label": "The ranges of the namespace" },
-        others.map(({ flag, low, high }) => bar(low, high, "taken", flag)),
-        Array.isArray(range) && range.every((end) => typeof end === "number") && bar(range[0], range[1], "own", "this flag"),
-        namespace.holdout > 0 && bar(100 * POINTS - namespace.holdout, 100 * POINTS, "held", "held out"),
-    );
 }
 
 const form = document.getElementById("flags-editor");
