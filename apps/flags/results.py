@@ -32,7 +32,7 @@ from apps.flags.statistics import (
 )
 from layoverhq.tenancy import current_alias
 
-KEPT_SECONDS = 120
+KEPT_SECONDS = 10
 # What took long is kept for so many times as long, so that few pages wait for it.
 KEPT_TIMES = 60
 CHART_DAYS = 400
@@ -151,7 +151,7 @@ class Results:
 
 
 def experiment_results(experiment: Experiment, now: datetime) -> Results:
-    """Return what an experiment that has started shows, from a few minutes ago at most."""
+    """Return what an experiment that has started shows, or showed a little while ago."""
     key = f"experiment-results:{experiment.pk}:{experiment.version}"
     kept: Results | None = cache.get(key)
     if kept is None:
