@@ -122,6 +122,8 @@ def test_counts__database_away__wait_and_are_told_once(monkeypatch):
     await_version(flag)
     flags.enabled(flag.name, {})
     assert recorder.flush()
+    # Nothing but this test tells anything.
+    recorder.stop()
 
     def away() -> Any:
         raise psycopg.OperationalError("the database is away")
@@ -132,10 +134,10 @@ def test_counts__database_away__wait_and_are_told_once(monkeypatch):
         assert not recorder.flush()
         flags.enabled(flag.name, {})
         assert not recorder.flush()
-    assert [line["event"] for line in logs] == ["flag_records_wait"]
+    assert [line["event"] for line in logs if "flag" in line["event"]] == ["flag_records_wait"]
     with structlog.testing.capture_logs() as logs:
         assert told(flag) == {("on", "STATIC"): 3}
-    assert [line["event"] for line in logs] == ["flag_records_told"]
+    assert [line["event"] for line in logs if "flag" in line["event"]] == ["flag_records_told"]
 
 
 def test_recorder__stopped__has_told_all_and_starts_again():
