@@ -179,7 +179,7 @@ def test_counts__database_away__wait_and_are_told_once(monkeypatch):
 def test_recorder__stopped__has_told_all_and_starts_again():
     flag = make_flag()
     await_version(flag)
-    flags.directory.forget()
+    recorder.start()
     flags.enabled(flag.name, {})
     recorder.stop()
     now = datetime.now(UTC)
@@ -196,6 +196,7 @@ def test_counts__of_a_celery_process_that_ends__are_told():
     await_version(flag)
     flags.enabled(flag.name, {})
     assert tasks.tell_what_was_counted
+    recorder.start()
     signals.worker_process_shutdown.send(sender=None)
     now = datetime.now(UTC)
     assert evaluation_reasons(
