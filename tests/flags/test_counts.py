@@ -176,6 +176,30 @@ def test_counts__database_away__wait_and_are_told_once(monkeypatch):
     assert [line["event"] for line in logs if "flag" in line["event"]] == ["flag_records_told"]
 
 
+def test_recorder__defect_in_it__is_logged_and_does_not_end_it(monkeypatch):
+    recorder.stop()
+    flag = make_flag()
+    await_version(flag)
+    flags.enabled(flag.name, {})
+    broken = threading.Event()
+
+    def defect() -> Any:
+        broken.set()
+        raise RuntimeError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "connect", defect)
+        patch.setattr(recording, "FLUSH_SECONDS", 0.01)
+        recorder.start()
+        assert broken.wait(10)
+        thread = recorder._thread
+        assert thread is not None
+        assert thread.is_alive()
+    recorder.stop()
+    assert not thread.is_alive()
+    assert told(flag) == {("on", "STATIC"): 1}
+
+
 def test_recorder__stopped__has_told_all_and_starts_again():
     flag = make_flag()
     await_version(flag)
