@@ -64,9 +64,14 @@ class Recorder:
         self._thread = None
 
     def _run(self) -> None:
-        while not self._stopping.wait(FLUSH_SECONDS):
-            self.flush()
-        self.flush()
+        ends = False
+        while not ends:
+            ends = self._stopping.wait(FLUSH_SECONDS)
+            try:
+                self.flush()
+            except Exception:
+                # Without its thread a process would count and note for nobody.
+                log.exception("flag_recorder_failed")
 
     def flush(self) -> bool:
         """Tell the database what there is; return whether it has it all now."""

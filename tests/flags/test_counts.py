@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 import structlog
 from celery import signals
+from django.conf import settings
 
 from apps.flags import recording, tasks
 from apps.flags.counting import tallies
@@ -20,7 +22,6 @@ from apps.flags.models import FeatureFlag
 from apps.flags.recording import recorder
 from apps.flags.runtime import flags
 from apps.flags.staleness import stale_flags
-from layoverhq.snapshot import listener
 from tests.flags.experimenting import make_weighed_flag, running_experiment
 from tests.flags.factories import await_version, change, flag_name, fresh, make_flag
 from tests.isolation import roles
@@ -92,29 +93,64 @@ def test_counts__by_threads_while_snapshots_are_swapped__lose_none():
     assert told(flag) == {("on", "STATIC"): 80_000}
 
 
-def test_counts__two_processes__add_up():
-    flag = make_flag()
-    await_version(flag)
-    flags.enabled(flag.name, {})
+FORK = """
+import os, sys
+import django
+django.setup()
+from apps.flags.recording import recorder
+from apps.flags.runtime import flags
+name = sys.argv[1]
+flags.enabled(name, {})
+assert recorder.flush()
+flags.enabled(name, {})
+if child := os.fork():
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert recorder.flush()
-    flags.enabled(flag.name, {})
-    parent = os.getpid()
-    child = os.fork()
-    if child == 0:
-        # What the parent counted and has not told is the parent's.
-        try:
-            flags.enabled(flag.name, {})
-            flags.enabled(flag.name, {})
-            thread = recorder._thread
-            begun = thread is not None and thread.is_alive()
-            ended = recorder.flush()
-            listener.stop()
-            os._exit(0 if begun and ended and os.getpid() != parent else 1)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert status == 0
+    os._exit(code)
+# What the parent counted and has not told is the parent's.
+flags.enabled(name, {})
+flags.enabled(name, {})
+assert recorder._thread.is_alive()
+assert recorder.flush()
+os._exit(7)
+"""
+
+# As the web server's processes end.
+END = """
+import multiprocessing, sys
+import django
+django.setup()
+from apps.flags.runtime import flags
+process = multiprocessing.get_context("fork").Process(target=flags.enabled, args=[sys.argv[1], {}])
+process.start()
+process.join()
+flags.enabled(sys.argv[1], {})
+sys.exit(process.exitcode)
+"""
+
+
+def run(code: str, flag: FeatureFlag) -> int:
+    """Run code in a process of its own; return how it exited."""
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, flag.name],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "layoverhq.settings"},
+        timeout=60,
+        check=False,
+    )
+    return process.returncode
+
+
+def test_counts__of_a_fork__are_told_by_each_for_itself():
+    flag = make_flag()
+    assert run(FORK, flag) == 7
     assert told(flag) == {("on", "STATIC"): 4}
+
+
+def test_counts__of_processes_that_end__are_told():
+    flag = make_flag()
+    assert run(END, flag) == 0
+    assert told(flag) == {("on", "STATIC"): 2}
 
 
 def test_counts__database_away__wait_and_are_told_once(monkeypatch):
@@ -122,6 +158,8 @@ def test_counts__database_away__wait_and_are_told_once(monkeypatch):
     await_version(flag)
     flags.enabled(flag.name, {})
     assert recorder.flush()
+    # Nothing but this test tells anything.
+    recorder.stop()
 
     def away() -> Any:
         raise psycopg.OperationalError("the database is away")
@@ -132,16 +170,38 @@ def test_counts__database_away__wait_and_are_told_once(monkeypatch):
         assert not recorder.flush()
         flags.enabled(flag.name, {})
         assert not recorder.flush()
-    assert [line["event"] for line in logs] == ["flag_records_wait"]
+    assert [line["event"] for line in logs if "flag" in line["event"]] == ["flag_records_wait"]
     with structlog.testing.capture_logs() as logs:
         assert told(flag) == {("on", "STATIC"): 3}
-    assert [line["event"] for line in logs] == ["flag_records_told"]
+    assert [line["event"] for line in logs if "flag" in line["event"]] == ["flag_records_told"]
+
+
+def test_recorder__defect_in_it__is_logged_and_does_not_end_it(monkeypatch):
+    recorder.stop()
+    flag = make_flag()
+    await_version(flag)
+    flags.enabled(flag.name, {})
+    called = threading.Semaphore(0)
+
+    def defect() -> Any:
+        called.release()
+        raise RuntimeError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "connect", defect)
+        patch.setattr(recording, "FLUSH_SECONDS", 0.01)
+        recorder.start()
+        assert called.acquire(timeout=10)
+        # It comes again.
+        assert called.acquire(timeout=10)
+    recorder.stop()
+    assert told(flag) == {("on", "STATIC"): 1}
 
 
 def test_recorder__stopped__has_told_all_and_starts_again():
     flag = make_flag()
     await_version(flag)
-    flags.directory.forget()
+    recorder.start()
     flags.enabled(flag.name, {})
     recorder.stop()
     now = datetime.now(UTC)
@@ -153,26 +213,12 @@ def test_recorder__stopped__has_told_all_and_starts_again():
     assert recorder._thread.is_alive()
 
 
-def ask(name: str) -> None:
-    flags.enabled(name, {})
-
-
-def test_counts__of_a_process_that_ends__are_told():
-    # As the web server's and the workers' processes end.
-    flag = make_flag()
-    await_version(flag)
-    process = multiprocessing.get_context("fork").Process(target=ask, args=[flag.name])
-    process.start()
-    process.join(20)
-    assert process.exitcode == 0
-    assert told(flag) == {("on", "STATIC"): 1}
-
-
 def test_counts__of_a_celery_process_that_ends__are_told():
     flag = make_flag()
     await_version(flag)
     flags.enabled(flag.name, {})
     assert tasks.tell_what_was_counted
+    recorder.start()
     signals.worker_process_shutdown.send(sender=None)
     now = datetime.now(UTC)
     assert evaluation_reasons(

@@ -10,14 +10,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.test import override_settings
 
 from apps.audit.models import AuditEvent
 from apps.flags import experiments, operations
 from apps.flags.experiments import FlagChanged, Goal, NotReady, api_events
 from apps.flags.models import Experiment, FeatureFlag, FlagVersion
 from apps.flags.operations import StaleVersion, WrongStatus
-from apps.flags.results import Results, computed_results
+from apps.flags.results import Results, computed_results, experiment_results
 from apps.flags.runtime import flags
 from layoverhq.errors import InvalidInput
 from layoverhq.tenancy import OPERATOR
@@ -490,6 +492,16 @@ def test_results__three_variants__each_comparison_may_err_by_less():
     found = computed_results(experiment, NOW)
     assert found.alpha == pytest.approx(0.025)
     assert [each.variant for each in found.goals[0].variants] == ["a", "b", "c"]
+
+
+def test_results__asked_again__are_kept_a_while_and_computed_without_the_cache(begun):
+    plant(begun, [("a", 1, False)])
+    assert experiment_results(begun, NOW).units == {"a": 1, "b": 0}
+    plant(begun, [("a", 1, False)])
+    assert experiment_results(begun, NOW).units == {"a": 1, "b": 0}
+    unreachable = {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
+    with override_settings(CACHES={"default": unreachable}):
+        assert experiment_results(begun, NOW).units == {"a": 2, "b": 0}
 
 
 def test_results__of_nobody__are_empty(begun):

@@ -164,6 +164,7 @@ def test_exposures__database_away__wait(enterprise, monkeypatch):
 
 def test_exposures__that_the_database_refuses__are_told_and_hold_up_nothing(enterprise):
     experiment = running_experiment()
+    recorder.stop()
     exposures.waiting.append(
         exposing.Exposure(experiment.pk, "no uuid", "ann", "a", datetime.now(UTC))
     )
@@ -188,6 +189,7 @@ def test_exposures__more_than_may_wait__are_dropped_told_and_tried_again(monkeyp
     for user in ("a", "b", "c"):
         seen.see(running, own, user, "x")
     assert [each.unit for each in seen.waiting] == ["c"]
+    recorder.stop()
     monkeypatch.setattr(recording, "exposures", seen)
     seen.waiting.clear()
     with structlog.testing.capture_logs() as logs:

@@ -188,6 +188,13 @@ def test_exposure__reported__is_evaluated_by_us(api, enterprise):
     ]
 
 
+def test_exposure__reported_of_before_the_start__is_none(api, enterprise):
+    experiment = running_experiment(make_weighed_flag(tenant_visible=True))
+    told = {"type": "exposure", "flag": experiment.flag.name, "context": {"user": "ann"}}
+    assert send(api, {**told, "occurred_at": ago(hours=1)}).status_code == 202
+    assert exposures_of(experiment) == []
+
+
 def test_exposure__of_a_flag_that_tenants_do_not_see__is_of_no_flag(api, enterprise):
     experiment = running_experiment(make_weighed_flag(tenant_visible=False))
     exposure = {"type": "exposure", "flag": experiment.flag.name, "context": {"user": "ann"}}

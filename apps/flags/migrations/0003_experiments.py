@@ -248,7 +248,7 @@ class Migration(migrations.Migration):
             ),
         ),
         InstallSQL("flags", "flag_evaluations", digest="230867dc44f86a74"),
-        InstallSQL("flags", "flag_exposures", digest="9904caf1ec1af2e9"),
+        InstallSQL("flags", "flag_exposures", digest="5d269988518dff6c"),
         InstallSQL("flags", "tracked_events", digest="e3d25238d4c5c80b"),
         InstallSQL("flags", "flag_experiments", digest="c9e9584622de803a"),
     ]

@@ -51,6 +51,8 @@ begin
     )
     join flag_experiments x on x.id = s.experiment
         and (x.status = 'running' or s.at < x.stopped_at)
+        -- clocks differ a little
+        and s.at > x.started_at - interval '1 minute'
     join enterprises n on n.id = s.enterprise and n.deleted_at is null
     group by x.started_at, x.id, n.id, s.unit
     order by x.started_at, x.id, n.id, flag_unit_digest(n.id, s.unit)
