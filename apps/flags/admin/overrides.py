@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -137,6 +138,7 @@ def set_from(request: HttpRequest, flag: FeatureFlag) -> HttpResponse:
     tab = f"{flag_url(flag.pk)}#dataset-{kind}s"
     if not form.is_valid():
         typed = {name: request.POST.get(name, "")[:300] for name in ("of", "to", "reason")}
+        typed["tab"] = f"{kind}s"
         for name, errors in form.errors.items():
             messages.error(request, f"{form.fields[name].label or name}: {' '.join(errors)}")
         return go_to(request, f"{flag_url(flag.pk)}?{urlencode(typed)}#dataset-{kind}s")
@@ -166,19 +168,19 @@ class OverridesTab(PageTab):
         held: dict[str, Any] = getattr(flag, f"{self.kind}_overrides")
         query = self.request.GET
         search = query.get(f"{self.kind}_q", "").strip().replace("\x00", "")
-        known = {
-            str(found.pk): found
-            for found in people(self.kind)
-            .filter(pk__in=_ids(held))
-            .filter(_matching(SUGGESTED[self.kind][1], search))
-        }
+        names = SUGGESTED[self.kind][1]
+        found = people(self.kind).filter(pk__in=_ids(held))
+        if search:
+            by_id = Q(pk__in=_ids(of for of in held if search in of))
+            found = found.filter(_matching(names, search) | by_id)
+        known = {str(pk): name for pk, name in found.order_by().values_list("pk", names[0])}
+        told = dict(choices(flag))
         rows = [
             {
                 "id": of,
-                "found": known.get(of),
-                "named": self.named(known.get(of)) or of,
-                "to": to,
-                "told": dict(choices(flag)).get(chosen(to), str(to)),
+                "found": of in known,
+                "named": known.get(of, of),
+                "told": told.get(chosen(to), str(to)),
                 "chosen": chosen(to),
             }
             for of, to in held.items()
@@ -186,7 +188,7 @@ class OverridesTab(PageTab):
         ]
         rows.sort(key=lambda row: str(row["named"]))
         page = Paginator(rows, PER_PAGE).get_page(query.get(f"{self.kind}_page"))
-        asks = self.model_name == query.get("tab") or "of" in query
+        asks = self.model_name == query.get("tab")
         return {
             "flag": flag,
             "kind": self.kind,
@@ -206,12 +208,6 @@ class OverridesTab(PageTab):
             "object_url": f"admin:tenants_{MODELS[self.kind]}_change",
         }
 
-    def named(self, found: Any) -> str:
-        """Return what the form takes for a tenant or a user."""
-        if found is None:
-            return ""
-        return str(found.slug if self.kind == "tenant" else found.email)
-
 
 class TenantsTab(OverridesTab):
     kind = "tenant"
@@ -225,7 +221,7 @@ class UsersTab(OverridesTab):
     title = "Users"
 
 
-def _ids(held: dict[str, Any]) -> list[UUID]:
+def _ids(held: Iterable[str]) -> list[UUID]:
     found = []
     for of in held:
         try:
