@@ -33,6 +33,21 @@ REWRITE = """async ([operators, documents]) => {
 }"""
 
 
+SHAPES = {
+    "tags": {"$elemMatch": {"$gt": 1, "$not": {"$in": [5, "x"]}}},
+    "cart": {"$size": {"$gte": 2, "$lt": 9}},
+    "seats": {"$elemMatch": {"$or": [{"class": "first"}, {"row": {"$lte": 3}}]}},
+    "plan": None,
+    "shape": {"$eq": {"a": [1, True]}},
+    "device.os": {"$exists": False},
+    "age": {"$gte": 18, "$lt": 66},
+    "$nor": [{"country": {"$ini": ["us"]}}, {"v": {"$vgte": "2.0", "$type": "string"}}],
+    "$not": {"email": {"$regexi": "@example"}, "beta": True},
+}
+RULE = {"id": "a", "description": "", "conditions": {}, "rollout": 10000, "variant": "on"}
+ODD = {"description": "odd", "conditions": SHAPES}
+
+
 @pytest.fixture
 def known(account: User) -> dict[str, Any]:
     """A segment, a prerequisite, and the flag that the operator edits; made before the browser."""
@@ -41,6 +56,7 @@ def known(account: User) -> dict[str, Any]:
         "base": factories.make_flag(),
         "flag": factories.make_flag(rollout_percentage=0),
         "namespace": factories.make_namespace(holdout=1000),
+        "laid_out": factories.make_flag(rules=[RULE, {**RULE, "id": "b", **ODD}]),
     }
 
 
@@ -198,7 +214,9 @@ def test_editor__variants_weights_steps_and_namespace__of_a_new_flag(
     page.select_option("[name=value_type]", "string")
     variants = open_section(page, "variants")
     variants.get_by_role("button", name="Add a variant").click()
-    variants.get_by_label("Key of the variant").nth(2).fill("blue")
+    # On its way to its own name it has another's, which keeps what is its.
+    for typed in ("o", "on", "blue"):
+        variants.get_by_label("Key of the variant").nth(2).fill(typed)
     variants.get_by_label("Value", exact=True).nth(2).fill("#00f")
     everybody = page.locator("#flags-section-everybody")
     everybody.get_by_label("What they get").select_option("split")
@@ -261,3 +279,38 @@ def test_flag__killed_tried_and_revived__from_its_page(
     page.get_by_role("button", name="Revive").click()
     expect(page.locator("#served")).to_contain_text("“on” for everybody.")
     assert not stored(flag.name)["is_killed"]
+
+
+def test_editor__rules_moved__keep_conditions_of_every_shape(
+    known: dict[str, Any], page: Page, server: str, account: User
+) -> None:
+    flag = known["laid_out"]
+    log_in(page, server, account)
+    page.goto(f"{server}/admin/flags/featureflag/{flag.pk}/edit/")
+    page.get_by_role("button", name="Move rule 2 up").click()
+    first = page.locator('[data-path="rules[0]"]')
+    expect(first.get_by_label("Description of the rule")).to_have_value("odd")
+    # An edit of a row writes the whole document anew.
+    row = first.locator('[data-path="rules[0].conditions.plan"]')
+    row.get_by_label("Attribute").fill("tier")
+    page.get_by_role("button", name="Show JSON").click()
+    area = page.locator("[name=definition]")
+    document = json.loads(area.input_value())
+    document["rules"][1]["conditions"] = {"a": {"$foo": 1}}
+    area.fill(json.dumps(document))
+    second = page.locator('[data-path="rules[1]"]')
+    expect(second.locator(".flags-fault")).to_contain_text("“$foo” is no operator.")
+    second.get_by_label("A condition as JSON").fill('{"a": ')
+    page.fill("[name=reason]", "Built in a browser")
+    page.get_by_role("button", name="Publish now").click()
+    expect(second.locator(".flags-problem").first).to_contain_text("This is not JSON")
+    second.get_by_label("A condition as JSON").fill('{"a": 1}')
+    page.get_by_role("button", name="Publish now").click()
+    expect(page.locator("body")).to_contain_text(f"Published “{flag.name}”.")
+
+    shape = {**SHAPES, "tier": None}
+    del shape["plan"]
+    rules = stored(flag.name)["rules"]
+    assert [(rule["id"], rule["conditions"]) for rule in rules] == [
+        ("b", shape), ("a", {"a": 1})
+    ]  # fmt: skip

@@ -52,6 +52,8 @@ class Editor {
             return false;
         }
         this.definition = read;
+        // By which key the rest of the document knows a variant whose key is being typed.
+        this.named = new WeakMap();
         this.render();
         this.check();
         return true;
@@ -199,27 +201,14 @@ class Editor {
         );
     }
 
-    /** A variant's key is named in many places: all of them follow. */
+    /** A variant's key is named in many places: all of them follow, once it is its own again. */
     rename(variant, key) {
-        const old = variant.key;
-        const taken = this.keys.includes(key);
+        const old = this.named.get(variant) ?? variant.key;
         variant.key = key;
-        if (!taken && old) {
-            const moved = (weights) => {
-                if (old in weights) {
-                    weights[key] = weights[old];
-                    delete weights[old];
-                }
-            };
-            for (const name of ["on_variant", "off_variant"]) if (this.definition[name] === old) this.definition[name] = key;
-            moved(this.definition.weights);
-            for (const rule of this.definition.rules) {
-                if (rule.variant === old) rule.variant = key;
-                if (rule.weights) moved(rule.weights);
-            }
-            for (const overrides of [this.definition.tenant_overrides, this.definition.user_overrides]) {
-                for (const of of Object.keys(overrides)) if (overrides[of] === old) overrides[of] = key;
-            }
+        this.named.set(variant, old);
+        if (key && this.keys.filter((other) => other === key).length === 1) {
+            this.named.set(variant, key);
+            this.follow(old, key);
         }
         this.changed();
         for (const name of ["rules", "everybody"]) {
@@ -235,6 +224,24 @@ class Editor {
                 option.selected = each === this.definition[name];
                 return option;
             }));
+        }
+    }
+
+    follow(old, key) {
+        const { definition } = this;
+        const moved = (weights) => {
+            if (!weights || !(old in weights) || old === key) return;
+            weights[key] = weights[old];
+            delete weights[old];
+        };
+        for (const name of ["on_variant", "off_variant"]) if (definition[name] === old) definition[name] = key;
+        moved(definition.weights);
+        for (const rule of definition.rules) {
+            if (rule.variant === old) rule.variant = key;
+            moved(rule.weights);
+        }
+        for (const overrides of [definition.tenant_overrides, definition.user_overrides]) {
+            for (const of of Object.keys(overrides)) if (overrides[of] === old) overrides[of] = key;
         }
     }
 

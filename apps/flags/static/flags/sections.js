@@ -11,7 +11,7 @@ export function steps(editor) {
         h(
             "div", { class: "flags-line" },
             h("input", {
-                type: "datetime-local", class: "flags-input flags-when", "aria-label": "At (UTC)", value: (step.at ?? "").slice(0, 16),
+                type: "datetime-local", class: "flags-input flags-when", "aria-label": "At (UTC)", value: minuteOf(step.at),
                 oninput: (event) => {
                     step.at = event.target.value ? `${event.target.value}:00Z` : "";
                     editor.changed();
@@ -112,6 +112,12 @@ export function bucketing(editor) {
             h("div", { class: "flags-line" }, end(0, "From, in per cent"), "% to", end(1, "To, in per cent"), "%"), picture,
         )),
     );
+}
+
+/** An instant as the browser's picker takes it, in UTC. */
+function minuteOf(text) {
+    const at = new Date(text ?? "");
+    return Number.isNaN(at.valueOf()) ? "" : at.toISOString().slice(0, 16);
 }
 
 /** The first gap of a namespace that nobody has. */
