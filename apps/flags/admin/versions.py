@@ -51,6 +51,8 @@ class ScheduleForm(ReasonForm):
         label="At (UTC)", widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
     )
 
+    field_order = ("activate_at", "reason")
+
     def clean_activate_at(self) -> datetime:
         at: datetime = self.cleaned_data["activate_at"]
         if at <= timezone.now():

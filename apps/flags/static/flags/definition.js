@@ -106,7 +106,7 @@ class Editor {
 
     say(lines, faulty) {
         this.told.replaceChildren(...lines.map((line) => h("p", {}, line)));
-        this.told.classList.toggle("flags-fault", faulty);
+        this.told.classList.toggle("flags-wrong", faulty);
     }
 
     submitted(event) {

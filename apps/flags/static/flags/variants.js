@@ -40,7 +40,7 @@ export function weightsEditor(keys, weights, onchange) {
     const add = () => {
         const total = Object.values(weights).reduce((one, other) => one + (Number(other) || 0), 0);
         sum.textContent = total === 10_000 ? "Together 100 %." : `Together ${total / 100} %: it has to be 100 %.`;
-        sum.classList.toggle("flags-fault", total !== 10_000);
+        sum.classList.toggle("flags-wrong", total !== 10_000);
     };
     add();
     const rows = [...new Set([...keys, ...Object.keys(weights)])].map((key) => h(
