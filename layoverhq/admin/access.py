@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db.models import Value
 from django.db.models.functions import Concat
 from django.http import HttpRequest
+from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from layoverhq.model_admin import OperationAdmin
@@ -37,7 +38,10 @@ class GroupAdmin(DjangoGroupAdmin, OperationAdmin):
         field = OperationAdmin.formfield_for_manytomany(
             self, db_field, request, widget=UnfoldAdminCheckboxSelectMultipleWidget(), **kwargs
         )
-        field.label_from_instance = lambda permission: permission.name
+        # Unfold keeps labels on one line, which phones have no room for.
+        field.label_from_instance = lambda permission: format_html(
+            '<span class="whitespace-normal">{}</span>', permission.name
+        )
         return field
 
     # Whoever may edit groups may do everything: it takes a superuser.
