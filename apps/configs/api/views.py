@@ -229,14 +229,15 @@ class EventsView(APIView):
     """Where the stream is: a process of its own serves it, since an open stream here would hold
     one of few threads."""
 
-    required_scope = Scope.CONFIGS_READ
+    required_scope = (Scope.CONFIGS_READ, Scope.FLAGS_READ)
 
     @extend_schema(
         operation_id="events",
-        summary="Changes of configuration, as they happen",
+        summary="Changes of configuration and of flags, as they happen",
         description=(
-            "Server-sent events, from the `stream` process. `config_change` names a key and never"
-            " its value; `reset` says that changes were missed: read everything anew."
+            "Server-sent events, from the `stream` process. `config_change` names a key and"
+            " `flag_change` a flag, never a value; `reset` says that changes of a list were missed:"
+            " read it anew. A key is told of what its scopes let it read."
         ),
         parameters=[
             OpenApiParameter(

@@ -79,14 +79,14 @@ def require_scope(principal: Principal, *needed: str) -> None:
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer <key>`; answered from memory."""
 
-    def authenticate(self, request: Request) -> tuple[Principal, Principal]:
-        principal = authenticated(self.authorization(request))
+    def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
+        return self.admit(request.headers.get("Authorization", ""))
+
+    def admit(self, authorization: str) -> tuple[Principal, Principal]:
+        """Return whose key it is, as DRF's user and auth, and note its use."""
+        principal = authenticated(authorization)
         api_keys.touch(principal)
         return principal, principal
-
-    def authorization(self, request: Request) -> str:
-        """Return the header `Authorization`, or what stands for it."""
-        return request.headers.get("Authorization", "")
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE

@@ -1,4 +1,4 @@
-"""Keys as OFREP's providers send them: as a bearer's, or in a header of its own."""
+"""Keys as some of OFREP's providers send them: in a header of their own."""
 
 from __future__ import annotations
 
@@ -8,27 +8,23 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.request import Request
 
 from apps.tenants.api.authentication import ApiKeyAuthentication
+from apps.tenants.directory import Principal
 
 HEADER = "X-API-Key"
 
 
-class OfrepAuthentication(ApiKeyAuthentication):
-    """`Authorization: Bearer <key>`, or without that `X-API-Key: <key>`; answered from memory."""
+class KeyHeaderAuthentication(ApiKeyAuthentication):
+    """`X-API-Key: <key>` where there is no `Authorization`; answered from memory."""
 
-    def authorization(self, request: Request) -> str:
-        given = request.headers.get("Authorization", "")
-        return given or f"Bearer {request.headers.get(HEADER, '')}"
+    def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
+        if HEADER not in request.headers or "Authorization" in request.headers:
+            return None
+        return self.admit(f"Bearer {request.headers[HEADER]}")
 
 
-class OfrepKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = OfrepAuthentication
-    name = ("ApiKey", "ApiKeyHeader")
+class KeyHeaderScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = KeyHeaderAuthentication
+    name = "ApiKeyHeader"
 
-    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[Any]]]:
-        return [{name: []} for name in self.name]
-
-    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
-        return [
-            {"type": "http", "scheme": "bearer", "description": "An enterprise's API key."},
-            {"type": "apiKey", "in": "header", "name": HEADER, "description": "The same key."},
-        ]
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "header", "name": HEADER, "description": "The same key."}

@@ -16,6 +16,7 @@ CONTEXT = {
     "additionalProperties": {},
     "example": {"targetingKey": "traveller-7", "country": "DE", "app_version": "2.10.0"},
 }
+ERROR_CODES = ("PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "GENERAL")
 REASONS = ("STATIC", "TARGETING_MATCH", "SPLIT", "DISABLED", "DEFAULT")
 
 
@@ -54,13 +55,19 @@ class BulkEvaluationSerializer(serializers.Serializer[None]):
     flags = EvaluationSerializer(many=True)
 
 
+@extend_schema_field({"type": "string", "enum": list(ERROR_CODES)})
+class ErrorCodeField(serializers.CharField):
+    """One of OpenFeature's codes."""
+
+
+@extend_schema_field({"type": "string", "pattern": "^FLAG_NOT_FOUND$"})
+class NotFoundField(serializers.CharField):
+    """The one code of what is not found."""
+
+
 class BulkRefusalSerializer(serializers.Serializer[None]):
-    errorCode = serializers.ChoiceField(
-        choices=[
-            (code, code)
-            for code in ("PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "GENERAL")
-        ]
-    )
+    # camelCase is the protocol's
+    errorCode: serializers.CharField = ErrorCodeField()
     errorDetails = serializers.CharField()
 
 
@@ -68,10 +75,8 @@ class RefusalSerializer(BulkRefusalSerializer):
     key = serializers.CharField(allow_blank=True)
 
 
-class FlagNotFoundSerializer(serializers.Serializer[None]):
-    key = serializers.CharField(allow_blank=True)
-    errorCode = serializers.ChoiceField(choices=[("FLAG_NOT_FOUND", "FLAG_NOT_FOUND")])
-    errorDetails = serializers.CharField()
+class FlagNotFoundSerializer(RefusalSerializer):
+    errorCode = NotFoundField()
 
 
 DESCRIPTIONS = {

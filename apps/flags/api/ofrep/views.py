@@ -12,7 +12,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from apps.flags.api.ofrep.authentication import OfrepAuthentication
+from apps.flags.api.ofrep.authentication import KeyHeaderAuthentication
 from apps.flags.api.ofrep.contexts import evaluation_context
 from apps.flags.api.ofrep.errors import ContextTooLarge, FlagNotFound, ofrep_exception_handler
 from apps.flags.api.ofrep.listings import listing
@@ -26,7 +26,7 @@ from apps.flags.api.ofrep.serializers import (
     refusals,
 )
 from apps.flags.runtime import flags
-from apps.tenants.api.authentication import principal_of
+from apps.tenants.api.authentication import ApiKeyAuthentication, principal_of
 from apps.tenants.models import Scope
 from layoverhq.answers import Answer, conditional, response_of
 from layoverhq.openapi import JSON
@@ -57,7 +57,7 @@ class OfrepView(APIView):
     """Answers with the protocol's documents, whatever goes wrong."""
 
     required_scope = Scope.FLAGS_READ
-    authentication_classes = (OfrepAuthentication,)
+    authentication_classes = (KeyHeaderAuthentication, ApiKeyAuthentication)
     parser_classes = (StrictJSONParser,)
     http_method_names = ["post"]  # noqa: RUF012 - as Django's View has it
 
