@@ -56,6 +56,7 @@ from tests.servers import WORKER
 from tests.tenants import factories
 
 PATH = "/api/v1/events"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 PATIENCE_SECONDS = 20
 STREAMS = 1000
 # Each worker looks for its ports in a range of its own.
@@ -64,6 +65,8 @@ FIRST_PORT = 18_000 + 500 * (int(WORKER.removeprefix("gw")) + 1 if WORKER != "ma
 
 class Server:
     """A running `manage.py stream`."""
+
+    command = "stream"
 
     def __init__(self, environ: dict[str, str], log: Path) -> None:
         self.port = next(free_ports(FIRST_PORT))
@@ -74,7 +77,7 @@ class Server:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "stream"],
+                [sys.executable, "manage.py", self.command],
                 cwd=live_settings.BASE_DIR,
                 env={**os.environ, **self._environ, "PORT": str(self.port)},
                 stderr=log,
@@ -89,7 +92,7 @@ class Server:
     def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                connection.sendall(HEALTH)
                 return connection.recv(15) == b"HTTP/1.1 200 OK"
         except OSError:
             return False
@@ -100,9 +103,9 @@ class Server:
 
 
 @contextmanager
-def serving(environ: dict[str, str] | None = None) -> Iterator[Server]:
+def serving(environ: dict[str, str] | None = None, kind: type[Server] = Server) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(environ or {}, Path(folder) / "log")
+        server = kind(environ or {}, Path(folder) / "log")
         try:
             yield server
         finally:
