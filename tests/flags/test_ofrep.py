@@ -655,7 +655,7 @@ def test_sdk__flag_killed__is_off_the_next_time(web, client):
     until(lambda: not client.get_boolean_value(flag, True))
 
 
-def test_served__chunked_or_hanging_bodies__end_as_refusals(web, enterprise):
+def test_served__chunked_or_large_body__ends_as_a_refusal(web, enterprise):
     token = factories.make_key(enterprise).token
     factories.await_key(token)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

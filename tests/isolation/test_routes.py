@@ -15,10 +15,11 @@ from apps.tenants.models import Enterprise, Scope
 from apps.tenants.operations import IssuedKey
 from layoverhq.errors import PROBLEM_CONTENT_TYPE
 from tests.configs.declared import declare, publish
+from tests.flags.rows import plant_flag
 from tests.isolation import roles
 from tests.tenants import factories
 
-PREFIX = "api/v1/"
+PREFIXES = ("api/v1/", "ofrep/v1/")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Victim:
     key: IssuedKey
     offer_id: str = ""
     config_key: str = ""
+    flag: str = ""
     own_words: str = ""
 
     @property
@@ -50,15 +52,22 @@ class Route:
     """How a route is called: `ids` leads to the victim's objects, which are not found.
 
     Where the names are `everybodys`, each tenant sees its own of what they name. `status` is what
-    those who may are answered, `writes` the methods that do not only read.
+    those who may are answered, `writes` the methods that do not only read. `body` is posted, by
+    what reads with a body; `also` is another scope that suffices.
     """
 
     scope: Scope
+    also: Scope | None = None
     ids: Callable[[Victim], dict[str, Any]] | None = None
     query: dict[str, str] = field(default_factory=dict)
     everybodys: bool = False
     status: int = 200
     writes: frozenset[str] = frozenset()
+    body: Any = None
+
+    @property
+    def method(self) -> str:
+        return "get" if self.body is None else "post"
 
     @property
     def foreign_status(self) -> int:
@@ -67,6 +76,9 @@ class Route:
 
 def config_key(victim: Victim) -> dict[str, Any]:
     return {"key": victim.config_key}
+
+
+CONTEXT = {"context": {"targetingKey": "a-traveller"}}
 
 
 TOMORROW = date.today() + timedelta(days=1)
@@ -86,7 +98,11 @@ ROUTES: dict[str, Route] = {
     ),
     "api-config-explain": Route(Scope.CONFIGS_READ, ids=config_key, everybodys=True),
     # The stream process has the events: see tests/configs/test_stream.py.
-    "api-events": Route(Scope.CONFIGS_READ, status=404),
+    "api-events": Route(Scope.CONFIGS_READ, Scope.FLAGS_READ, status=404),
+    "ofrep-flags": Route(Scope.FLAGS_READ, body=CONTEXT),
+    "ofrep-flag": Route(
+        Scope.FLAGS_READ, ids=lambda victim: {"key": victim.flag}, everybodys=True, body=CONTEXT
+    ),
 }
 
 
@@ -102,7 +118,7 @@ def patterns(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, URL
 API = {
     pattern.name or route: pattern
     for route, pattern in patterns(get_resolver())
-    if route.startswith(PREFIX)
+    if route.startswith(PREFIXES)
 }
 
 
@@ -144,7 +160,12 @@ def victim() -> Victim:
     key = factories.make_key(enterprise, name=factories.unique("victims-key"))
     config, words = declare("string"), factories.unique("victims-words")
     publish((config, words, enterprise))
-    return Victim(enterprise, key, plant_offer(enterprise), config.key, words)
+    flag = plant_flag(
+        value_type="string",
+        variants=[{"key": "on", "value": "for everybody"}, {"key": "own", "value": words}],
+        tenant_overrides={str(enterprise.id): "own"},
+    )
+    return Victim(enterprise, key, plant_offer(enterprise), config.key, flag, words)
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +176,25 @@ def attacker() -> Client:
 def address(name: str, victim: Victim) -> str:
     ids = ROUTES[name].ids
     return reverse(name, kwargs=ids(victim) if ids else {})
+
+
+def call(client: Client, name: str, victim: Victim, **options: Any) -> Any:
+    """Call a route as those do who read it."""
+    route = ROUTES[name]
+    if route.body is None:
+        return client.get(address(name, victim), route.query, **options)
+    path = address(name, victim)
+    return client.post(path, route.body, content_type="application/json", **options)
+
+
+def assert_refused(name: str, response: Any, status: int, code: str, victim: Victim) -> None:
+    if not name.startswith("ofrep"):
+        assert_problem(response, status, code, victim)
+        return
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.json()["errorCode"] == "GENERAL"
+    assert_no_trace(response, victim)
 
 
 def assert_problem(response: Any, status: int, code: str, victim: Victim) -> None:
@@ -185,7 +225,7 @@ def test_route__with_ids__has_an_id_of_the_victim_for_each(name, victim):
 
 @pytest.mark.parametrize("name", sorted(API))
 def test_route__another_tenants_key__finds_nothing_of_the_victims(name, attacker, victim):
-    response = attacker.get(address(name, victim), ROUTES[name].query)
+    response = call(attacker, name, victim)
     if ROUTES[name].ids and not ROUTES[name].everybodys:
         assert_problem(response, 404, "not_found", victim)
     else:
@@ -200,7 +240,7 @@ def test_route__the_victims_own_key__finds_it(name, victim):
     # The mirror of the test above: without it, that one might ask for what nobody finds.
     factories.await_key(victim.key.token)
     client = factories.client_with(victim.key.token)
-    response = client.get(address(name, victim), ROUTES[name].query)
+    response = call(client, name, victim)
     assert response.status_code == ROUTES[name].status
     if response.status_code == 200:
         assert any(trace in response.content.decode() for trace in victim.traces)
@@ -222,25 +262,26 @@ def test_route__the_victims_own_key__finds_it(name, victim):
 )
 def test_route__without_a_usable_key__is_401(name, header, victim):
     client = Client(headers={"Authorization": header} if header is not None else {})
-    response = client.get(address(name, victim), ROUTES[name].query)
-    assert_problem(response, 401, "not_authenticated", victim)
+    response = call(client, name, victim)
+    assert_refused(name, response, 401, "not_authenticated", victim)
     assert response.headers["WWW-Authenticate"].startswith("Bearer ")
 
 
 @pytest.mark.parametrize("name", sorted(API))
 def test_route__key_without_its_scope__is_403(name, victim):
-    others = [scope for scope in Scope if scope != ROUTES[name].scope]
+    others = [scope for scope in Scope if scope not in (ROUTES[name].scope, ROUTES[name].also)]
     client = factories.make_client(factories.make_enterprise(), others)
-    response = client.get(address(name, victim), ROUTES[name].query)
-    assert_problem(response, 403, "scope_missing", victim)
-    assert ROUTES[name].scope in response.json()["detail"]
+    response = call(client, name, victim)
+    assert_refused(name, response, 403, "scope_missing", victim)
+    assert ROUTES[name].scope in response.content.decode()
 
 
 @pytest.mark.parametrize("name", sorted(API))
 def test_route__context_in_the_callers_headers__is_not_believed(name, attacker, victim):
-    response = attacker.get(
-        address(name, victim),
-        ROUTES[name].query,
+    response = call(
+        attacker,
+        name,
+        victim,
         headers={
             "X-Enterprise-Id": str(victim.enterprise.id),
             "X-Tenant": victim.enterprise.slug,
@@ -254,18 +295,18 @@ def test_route__context_in_the_callers_headers__is_not_believed(name, attacker, 
 READING = [
     (name, method)
     for name in sorted(API)
-    for method in ("post", "put", "patch", "delete")
-    if method not in ROUTES[name].writes
+    for method in ("get", "post", "put", "patch", "delete")
+    if method not in ROUTES[name].writes | {ROUTES[name].method}
 ]
 WRITING = [(name, method) for name in sorted(API) for method in sorted(ROUTES[name].writes)]
 
 
 @pytest.mark.parametrize(("name", "method"), READING)
-def test_route__writing_to_a_reading_one__is_405(name, method, attacker, victim):
+def test_route__method_that_it_does_not_have__is_405(name, method, attacker, victim):
     response = getattr(attacker, method)(address(name, victim), content_type="application/json")
-    assert_problem(response, 405, "method_not_allowed", victim)
-    assert "GET" in response.headers["Allow"]
-    assert "{" not in response.json()["title"]
+    assert_refused(name, response, 405, "method_not_allowed", victim)
+    assert ROUTES[name].method.upper() in response.headers["Allow"]
+    assert "{" not in response.json().get("title", "")
 
 
 @pytest.mark.parametrize(("name", "method"), WRITING)
