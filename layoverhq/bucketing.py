@@ -9,7 +9,9 @@ BUCKETS = 10_000
 
 def rollout_bucket(salt: str, unit: str) -> int:
     """Return 0 to 9,999: the first 8 hex digits of `md5(salt:unit)` modulo 10,000."""
-    digest = hashlib.md5(f"{salt}:{unit}".encode(), usedforsecurity=False)
+    # Half a surrogate pair is no text to PostgreSQL, and no reason to fail here.
+    written = f"{salt}:{unit}".encode(errors="surrogatepass")
+    digest = hashlib.md5(written, usedforsecurity=False)
     return int.from_bytes(digest.digest()[:4]) % BUCKETS
 
 

@@ -1,4 +1,4 @@
-"""Flags and segments as rows, each of the test's own; this process knows of each at once."""
+"""Flags and segments as rows, each of the test's own, that this process knows of."""
 
 from __future__ import annotations
 
@@ -33,39 +33,41 @@ def catch_up() -> int:
     return version
 
 
-def plant_flag(**columns: Any) -> str:
+def plant_flag(*, known: bool = True, **columns: Any) -> str:
     """Add a flag that tenants see and that is on for everybody; return its name."""
     name = unique("flag")
-    _insert(
-        "feature_flags",
-        {
-            "name": name,
-            "enabled": True,
-            "rollout_percentage": 100,
-            "variants": SWITCH,
-            "salt": name,
-            "tenant_visible": True,
-            **columns,
-        },
-    )
-    return str(columns.get("name", name))
+    standing = {
+        "name": name,
+        "enabled": True,
+        "rollout_percentage": 100,
+        "variants": SWITCH,
+        "salt": name,
+        "tenant_visible": True,
+    }
+    _insert("feature_flags", {**standing, **columns})
+    if known:
+        catch_up()
+    return name
 
 
 def plant_segment(**columns: Any) -> str:
     """Add a segment of nobody; return its name."""
     name = unique("segment")
     _insert("flag_segments", {"name": name, **columns})
+    catch_up()
     return name
 
 
-def change(name: str, **columns: Any) -> int:
+def change(name: str, *, known: bool = True, **columns: Any) -> int:
     """Change a flag; return the version of the flags that did."""
-    return _update("feature_flags", name, columns)
+    _update("feature_flags", name, columns)
+    return catch_up() if known else version_now()
 
 
-def change_segment(name: str, **columns: Any) -> int:
+def change_segment(name: str, *, known: bool = True, **columns: Any) -> int:
     """Change a segment; return the version of the flags that did."""
-    return _update("flag_segments", name, columns)
+    _update("flag_segments", name, columns)
+    return catch_up() if known else version_now()
 
 
 def _insert(table: str, columns: dict[str, Any]) -> None:
@@ -78,10 +80,9 @@ def _insert(table: str, columns: dict[str, Any]) -> None:
             ),
             list(map(_stored, columns.values())),
         )
-    catch_up()
 
 
-def _update(table: str, name: str, columns: dict[str, Any]) -> int:
+def _update(table: str, name: str, columns: dict[str, Any]) -> None:
     with roles.connect_as(roles.OPERATOR) as operator:
         operator.execute(
             sql.SQL("update {} set {} where name = %s").format(
@@ -92,7 +93,6 @@ def _update(table: str, name: str, columns: dict[str, Any]) -> int:
             ),
             [*map(_stored, columns.values()), name],
         )
-    return catch_up()
 
 
 def _stored(value: Any) -> Any:

@@ -113,3 +113,8 @@ def test_attributes__enterprise_and_plan_among_them__are_overwritten(
         "country": "DE",
     }
     assert given["enterprise"] is sent
+
+
+def test_flags__unit_that_is_no_text__is_answered_and_raises_nothing():
+    half = plant_flag(rollout_percentage=50)
+    assert flags.evaluate(half, {"user": "\ud800"}).error_code == ""

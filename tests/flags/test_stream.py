@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -10,9 +11,13 @@ from typing import Any
 import pytest
 
 from apps.configs.operations import UNSET
+from apps.configs.stream.hub import Hub
 from apps.flags.dependents import Dependents
 from apps.flags.runtime import flags
+from apps.flags.stream import FlagChanges
+from apps.tenants.directory import api_keys
 from apps.tenants.models import Enterprise, Scope
+from layoverhq.snapshot import listener
 from tests.configs import test_stream as streams
 from tests.configs.declared import declare, publish
 from tests.configs.test_stream import OPENED, PATIENCE_SECONDS, EventSource, Server, serving
@@ -307,6 +312,44 @@ def test_beat__of_both_lists__moves_both_places(connect):
 
 
 # --- in this process
+
+
+def test_resume__process_behind_the_database__tells_of_a_flag_that_it_does_not_know(enterprise):
+    token = factories.make_key(enterprise, FLAGS).token
+    factories.await_key(token)
+    principal = api_keys.find(token)
+    assert principal is not None
+    segment = plant_segment()
+    known = plant_flag()
+
+    async def main() -> None:
+        hub = Hub(1, [FlagChanges()])
+        hub.start()
+        stream = hub.join(principal)
+        feed = hub.feeds["flags"]
+        behind = feed.version
+        listener.stop()
+        try:
+            conditions = {"user": {"$inGroup": segment}}
+            asking = plant_flag(known=False, conditions=conditions)
+            hidden = plant_flag(known=False, conditions=conditions, tenant_visible=False)
+            change(known, known=False, rollout_percentage=50)
+            version = change_segment(segment, known=False, members=["a"])
+            events = await hub.missed(stream, f"flags={behind - 1}")
+            assert feed.version == behind
+            told = [(event.name, event.version) for event in events]
+            assert told == [(known, version - 1), (asking, version)]
+            assert hidden not in str(events)
+        finally:
+            listener.start()
+        while feed.version < version:
+            await asyncio.sleep(0.01)
+        # The live feed tells it as well, and it is not sent again.
+        assert await stream.next(PATIENCE_SECONDS) == b""
+        hub.leave(stream)
+        await hub.close()
+
+    asyncio.run(main())
 
 
 def test_touched__flag_that_looks_by_two_ways__is_told_of_the_later():
