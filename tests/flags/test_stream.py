@@ -231,27 +231,30 @@ def test_override__of_another_tenant__is_told_without_whose(connect, other_enter
 
 def test_resume__both_lists__each_tells_what_was_missed_of_it(connect):
     key, flag = declare(), plant_flag()
-    client = connect(BOTH)
+    client, watching = connect(BOTH), connect(BOTH)
     client.close()
     publish((key, 5))
     change(flag, rollout_percentage=50)
+    # The process knows of both.
+    assert {watching.event()["event"] for _ in range(2)} == {"config_change", "flag_change"}
     again = connect(BOTH, client.last)
-    first, second = again.told(2)
+    first, second = again.missed
     assert (first["key"], second["flag"]) == (key.key, flag)
     # Cut after the first, it is told the second alone.
     resumed = connect(BOTH, first["id"])
-    assert names(resumed.told(1)) == [flag]
+    assert names(resumed.missed) == [flag]
     assert again.last == resumed.last == f"configs={streams.version_now()};flags={version_now()}"
     assert connect(BOTH, again.last).missed == []
 
 
 def test_resume__id_of_an_earlier_release__tells_configs_and_begins_flags_now(connect):
     key, flag = declare(), plant_flag()
-    last = f"configs={streams.version_now()}"
+    last, watching = f"configs={streams.version_now()}", connect(BOTH)
     publish((key, 5))
     change(flag, rollout_percentage=50)
+    assert {watching.event()["event"] for _ in range(2)} == {"config_change", "flag_change"}
     client = connect(BOTH, last)
-    assert [event["key"] for event in client.told(1)] == [key.key]
+    assert [event["key"] for event in client.missed] == [key.key]
     version = change(flag, rollout_percentage=60)
     assert client.event()["version"] == version
 
@@ -286,12 +289,13 @@ def test_resume__id_that_is_none__resets_each_list_and_may_be_cut_in_between(con
 
 def test_resume__flags_forgotten__resets_flags_and_resumes_configs(connect):
     key, flag = declare(), plant_flag()
-    client = connect(BOTH)
+    client, watching = connect(BOTH), connect(BOTH)
     client.close()
     change(flag, rollout_percentage=50)
     with roles.connect_as_superuser() as superuser:
         superuser.execute("update snapshot_versions set forgotten = version where name = 'flags'")
     publish((key, 5))
+    assert {watching.event()["event"] for _ in range(2)} == {"config_change", "flag_change"}
     again = connect(BOTH, client.last)
     assert again.missed[0]["key"] == key.key
     assert [(event["event"], event["list"]) for event in again.missed[1:]] == [("reset", "flags")]
