@@ -42,7 +42,7 @@ AS_OF_HEADER = OpenApiParameter(
     AS_OF,
     type=int,
     location=OpenApiParameter.HEADER,
-    response=[200],
+    response=[200, 304],
     description=(
         "The version of the flags that the answer is as of, at least. After an event of a later"
         " one, ask again."
