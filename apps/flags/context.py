@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rest_framework.request import Request
@@ -12,27 +13,43 @@ from apps.tenants.api.authentication import principal_of
 from apps.tenants.directory import Principal
 from layoverhq.errors import FieldError, InvalidInput
 
-# Which attribute a header gives, what it may be, and how to say so.
-HEADERS: dict[str, tuple[str, re.Pattern[str], Callable[[str], str], str]] = {
-    "X-User-Id": (
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header of a request, and the attribute that it gives."""
+
+    name: str
+    attribute: str
+    pattern: re.Pattern[str]
+    advice: str
+    capitals: bool = False
+
+    def value(self, given: str) -> str:
+        """Return the attribute's value for what was sent."""
+        return given.upper() if self.capitals else given
+
+
+HEADERS = (
+    Header(
+        "X-User-Id",
         "user",
         re.compile(r"[!-~]{1,255}"),
-        str,
         "Give up to 255 ASCII characters without spaces.",
     ),
-    "X-Country": (
+    Header(
+        "X-Country",
         "country",
         re.compile(r"[A-Za-z]{2}"),
-        str.upper,
         "Give the two letters of ISO 3166, such as DE.",
+        capitals=True,
     ),
-    "X-App-Version": (
+    Header(
+        "X-App-Version",
         "app_version",
         re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,99}"),
-        str,
         "Give up to 100 letters, digits, dots, plus and minus signs, such as 2.10.0-beta.1.",
     ),
-}
+)
 
 
 def tenants_context(principal: Principal, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,14 +69,12 @@ def request_context(request: Request) -> dict[str, Any]:
     """
     attributes = {}
     errors = []
-    for header, (attribute, pattern, written, advice) in HEADERS.items():
-        value = request.headers.get(header, "")
-        if not value:
-            continue
-        if pattern.fullmatch(value):
-            attributes[attribute] = written(value)
-        else:
-            errors.append(FieldError(header, "invalid", advice))
+    for header in HEADERS:
+        given = request.headers.get(header.name, "")
+        if header.pattern.fullmatch(given):
+            attributes[header.attribute] = header.value(given)
+        elif given:
+            errors.append(FieldError(header.name, "invalid", header.advice))
     if errors:
         raise InvalidInput(errors)
     return tenants_context(principal_of(request), attributes)

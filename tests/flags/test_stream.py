@@ -203,6 +203,12 @@ def test_scopes__neither__is_403_and_names_both(connect):
     assert Scope.FLAGS_READ in body["detail"]
 
 
+def test_web__asked_for_events_by_a_key_of_flags__knows_the_scope(enterprise):
+    response = factories.make_client(enterprise, FLAGS).get(streams.PATH)
+    # The stream process has them, for whoever may read either.
+    assert (response.status_code, response.json()["code"]) == (404, "not_routed")
+
+
 def test_key__whose_scopes_change__is_ended_and_comes_back_to_what_it_may_read(connect, enterprise):
     flag = plant_flag()
     client = connect(BOTH)

@@ -71,6 +71,8 @@ class Stream:
 
     def restart(self, event: Event) -> None:
         """Queue the one event that makes all those of its list before it void."""
+        if self.why:
+            return
         self.offer([*(held for held in self._taken() if held.source != event.source), event])
 
     def end(self, why: str) -> None:
