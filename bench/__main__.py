@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import configs, flights, stage
+from bench import configs, flags, flights, stage
 from layoverhq.stack import Endpoints
 
 PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
@@ -19,6 +19,10 @@ PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
     "configs.reads": configs.reads,
     "configs.propagation": configs.propagation,
     "configs.snapshot": configs.snapshot,
+    "flags.evaluation": flags.evaluation,
+    "flags.sql": flags.in_sql,
+    "flags.propagation": flags.propagation,
+    "flags.bulk": flags.bulk,
 }
 
 
@@ -30,11 +34,13 @@ def main() -> None:
         nargs="*",
         metavar="part",
         type=chosen,
-        help=f"what to run, all if none is named: flights, configs, or one of {', '.join(PARTS)}",
+        help="what to run, all if none is named: flights, configs, flags, or one of"
+        f" {', '.join(PARTS)}",
     )
     parser.add_argument("--rounds", type=int, default=5)
     flights.add_options(parser.add_argument_group("flights"))
     configs.add_options(parser.add_argument_group("configs"))
+    flags.add_options(parser.add_argument_group("flags"))
     options = parser.parse_args()
     asked = {name for names in options.parts for name in names} or set(PARTS)
 

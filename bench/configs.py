@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from bench import stage
+from bench.following import delays
 from bench.timing import milliseconds, rates_in_turn
 from layoverhq.stack import Endpoints
 
@@ -81,7 +82,15 @@ def propagation(endpoints: Endpoints, options: argparse.Namespace) -> None:
         f" {options.config_changes} changes"
     )
     for mode, busy in (("all wait", 0), ("one is busy", 1)):
-        seconds = delays(options.config_changes, options.config_followers, busy=busy)
+        # Values that no earlier run has left behind.
+        first = time.time_ns() // 1_000_000
+        seconds = delays(
+            ["configs", FOLLOWED],
+            range(first, first + options.config_changes),
+            change_followed,
+            followers=options.config_followers,
+            busy=busy,
+        )
         print(
             f"  {mode:<12} p50 / p99 / max ms: {milliseconds(seconds)} / {max(seconds) * 1000:.2f}"
             " (aim: p99 at most 50)"
@@ -106,34 +115,6 @@ def declare_followed() -> None:
             )
 
 
-def delays(changes: int, followers: int, *, busy: int) -> list[float]:
-    """Return, for each change, the seconds until the last process answered it; so many are busy."""
-    # Values that no earlier run has left behind.
-    first = time.time_ns() // 1_000_000
-    command = [sys.executable, "-m", "bench.follower", FOLLOWED, str(first), str(first + changes)]
-    processes = [
-        subprocess.Popen(
-            [*command, *(["--busy"] if number < busy else [])],
-            cwd=stage.ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(followers)
-    ]
-    try:
-        for process in processes:
-            line_of(process)
-        measured = []
-        for value in range(first, first + changes):
-            committed = change_followed(value)
-            measured.append(max(float(line_of(process)) for process in processes) - committed)
-        return measured
-    finally:
-        for process in processes:
-            process.terminate()
-            process.wait()
-
-
 def change_followed(value: int) -> float:
     """Publish a value as an operator does; return when its COMMIT was sent."""
     from apps.configs.operations import Proposal, draft_change_set, publish_change_set
@@ -146,15 +127,6 @@ def change_followed(value: int) -> float:
         with atomic():
             publish_change_set(change_set=drafted)
             return time.monotonic()
-
-
-def line_of(process: subprocess.Popen[str]) -> str:
-    """Return the process's next line."""
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit(f"a process that should tell ended: {process.wait()}")
-    return line
 
 
 def snapshot(endpoints: Endpoints, options: argparse.Namespace) -> None:

@@ -28,6 +28,8 @@ from layoverhq.stack.ports import free_ports
 LAYOVER = (120, 480)
 PAGE = 20
 Route = tuple[str, str, Any]
+# A path, and what is posted there; None where it is got.
+Asked = tuple[str, bytes | None]
 
 
 def add_options(group: argparse._ArgumentGroup) -> None:
@@ -119,10 +121,15 @@ class Client:
     def __init__(self, port: int, token: str) -> None:
         self.connection = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.headers = f" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+        self.headers = f" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
 
-    def get(self, path: str) -> bytes:
-        self.connection.sendall(f"GET {path}{self.headers}".encode())
+    def ask(self, path: str, body: bytes | None = None) -> bytes:
+        """Get the path, or post JSON there; return the answer's body."""
+        if body is None:
+            self.connection.sendall(f"GET {path}{self.headers}\r\n".encode())
+        else:
+            described = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            self.connection.sendall(f"POST {path}{self.headers}{described}".encode() + body)
         received = b""
         while (end := received.find(b"\r\n\r\n")) < 0:
             received += self._block()
@@ -130,10 +137,10 @@ class Client:
         length = int(head.split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
         while len(received) < end + 4 + length:
             received += self._block()
-        body = received[end + 4 :]
+        answer = received[end + 4 :]
         if not head.startswith(b"http/1.1 200"):
-            raise SystemExit(f"{path}: {head[:30]!r} {body[:300]!r}")
-        return body
+            raise SystemExit(f"{path}: {head[:30]!r} {answer[:300]!r}")
+        return answer
 
     def _block(self) -> bytes:
         block = self.connection.recv(65536)
@@ -193,16 +200,16 @@ def search(endpoints: Endpoints, options: argparse.Namespace) -> None:
     tenant, token = customer()
     with server(workers=1) as port:
         client = Client(port, token)
-        answer = json.loads(client.get(f"/api/v1/flights/search?{query(asked[0])}"))
-        peer = json.loads(client.get(f"/bench/usual?{usual_query(asked[0])}"))
+        answer = json.loads(client.ask(f"/api/v1/flights/search?{query(asked[0])}"))
+        peer = json.loads(client.ask(f"/bench/usual?{usual_query(asked[0])}"))
         same = [offer["id"] for offer in answer["results"]] == [
             offer["id"] for offer in peer["results"]
         ]
         samples = in_turn(
             {
                 "bare psycopg, the same SQL": bare(endpoints, stage.LARGE, tenant),
-                "API": lambda route: client.get(f"/api/v1/flights/search?{query(route)}"),
-                "ORM and ModelSerializer": lambda route: client.get(
+                "API": lambda route: client.ask(f"/api/v1/flights/search?{query(route)}"),
+                "ORM and ModelSerializer": lambda route: client.ask(
                     f"/bench/usual?{usual_query(route)}"
                 ),
             },
@@ -217,13 +224,15 @@ def search(endpoints: Endpoints, options: argparse.Namespace) -> None:
 
     with server(workers=2) as port:
         rates: dict[str, list[float]] = {"API": [], "ORM and ModelSerializer": []}
-        paths = {
-            "API": [f"/api/v1/flights/search?{query(route)}" for route in asked],
-            "ORM and ModelSerializer": [f"/bench/usual?{usual_query(route)}" for route in asked],
+        requests: dict[str, list[Asked]] = {
+            "API": [(f"/api/v1/flights/search?{query(route)}", None) for route in asked],
+            "ORM and ModelSerializer": [
+                (f"/bench/usual?{usual_query(route)}", None) for route in asked
+            ],
         }
         for number in range(options.rounds + 1):
             for name in rates:
-                rate = throughput(port, token, paths[name])
+                rate = throughput(port, token, requests[name])
                 if number:
                     rates[name].append(rate)
     print("\nThroughput, eight clients on the same two cores")
@@ -236,22 +245,22 @@ def search(endpoints: Endpoints, options: argparse.Namespace) -> None:
     print(f"  API / ORM and ModelSerializer: {ratio:.2f} (aim: at least 3)")
 
 
-def throughput(port: int, token: str, paths: list[str]) -> float:
+def throughput(port: int, token: str, requests: list[Asked]) -> float:
     """Return requests a second of eight clients in two processes."""
     with multiprocessing.get_context("fork").Pool(2) as clients:
         began = time.perf_counter()
-        counts = clients.starmap(_hammer, [(port, token, paths)] * 2)
+        counts = clients.starmap(_hammer, [(port, token, requests)] * 2)
         return sum(counts) / (time.perf_counter() - began)
 
 
-def _hammer(port: int, token: str, paths: list[str]) -> int:
+def _hammer(port: int, token: str, requests: list[Asked]) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
     def run(_: int) -> int:
         client = Client(port, token)
-        for path in paths:
-            client.get(path)
-        return len(paths)
+        for path, body in requests:
+            client.ask(path, body)
+        return len(requests)
 
     with ThreadPoolExecutor(4) as threads:
         return sum(threads.map(run, range(4)))

@@ -1,4 +1,4 @@
-"""Another process that follows configuration, and tells when it sees each change.
+"""Another process that follows configuration or flags, and tells when it sees each change.
 
 Waiting, it sleeps until it is told of a change; busy, it asks in a loop without a pause, so that
 the thread that follows has to fight for the interpreter.
@@ -9,14 +9,19 @@ from __future__ import annotations
 import argparse
 import threading
 import time
+from typing import Any
 
 import django
 
 
 def main() -> None:
-    """Print a line when it follows, then the clock's reading for each value that it sees."""
+    """Print a line when it follows, then the clock's reading for each value that it sees.
+
+    A flag's values are numbers: it is on for odd ones.
+    """
     parser = argparse.ArgumentParser()
-    parser.add_argument("key")
+    parser.add_argument("kind", choices=["configs", "flags"])
+    parser.add_argument("name", help="of the key, or of the flag")
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int)
     parser.add_argument("--busy", action="store_true")
@@ -24,16 +29,26 @@ def main() -> None:
     django.setup()
 
     from apps.configs.runtime import configs
-    from layoverhq.snapshot import listener
+    from apps.flags.runtime import flags
+    from layoverhq.snapshot import FollowingSnapshot, listener
 
+    def sees_config(value: int) -> bool:
+        return bool(configs.get(options.name) == value)
+
+    def sees_flag(value: int) -> bool:
+        return flags.enabled(options.name, {}) == bool(value % 2)
+
+    of_configs = options.kind == "configs"
+    sees = sees_config if of_configs else sees_flag
+    followed: FollowingSnapshot[Any] = configs.directory if of_configs else flags.directory
     told = threading.Event()
-    configs.get(options.key)
-    configs.directory.watchers.append(lambda _: told.set())
+    followed.get()
+    followed.watchers.append(lambda _: told.set())
     if not listener.connected.wait(10):
         raise SystemExit("the listener does not connect")
     print("follows", flush=True)
     for value in range(options.first, options.last):
-        while configs.get(options.key) != value:
+        while not sees(value):
             if not options.busy:
                 told.wait()
                 told.clear()

@@ -5,8 +5,8 @@ from layoverhq.settings import *  # noqa: F403
 ROOT_URLCONF = "bench.urls"
 LOGGING["root"]["level"] = "WARNING"  # noqa: F405
 
-SHARED_APPS = [*SHARED_APPS, "constance"]  # noqa: F405
-INSTALLED_APPS = [*INSTALLED_APPS, "constance"]  # noqa: F405
+SHARED_APPS = [*SHARED_APPS, "constance", "waffle"]  # noqa: F405
+INSTALLED_APPS = [*INSTALLED_APPS, "constance", "waffle"]  # noqa: F405
 # The seven keys that the project's migrations seed, as django-constance declares them.
 CONSTANCE_CONFIG = {
     "API_RATE_LIMIT_DEFAULT": (1000, "Default API rate limit per hour", int),
@@ -18,3 +18,6 @@ CONSTANCE_CONFIG = {
     "FEATURES_EXPERIMENTAL_ML": (False, "Enable experimental ML features", bool),
 }
 CONSTANCE_BACKEND = "constance.backends.memory.MemoryBackend"
+
+CACHES["waffle"] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}  # noqa: F405
+WAFFLE_CACHE_NAME = "waffle"

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from layoverhq.stack import Endpoints, Stack
 from layoverhq.stack.bootstrap import create_roles_and_database
@@ -24,11 +25,14 @@ OFFERS_A_ROUTE = 14 * 36
 KEYS_A_CHUNK = 100
 FILL = (ROOT / "bench" / "sql" / "fill.sql").read_text()
 FILL_CONFIGS = (ROOT / "bench" / "sql" / "fill_configs.sql").read_text()
+FILL_FLAGS = (ROOT / "bench" / "sql" / "fill_flags.sql").read_text()
 
 
 def start() -> Endpoints:
     """Start the servers and migrate both databases."""
-    os.environ["VAR_DIR"] = str(ROOT / "var" / "bench" / "files")
+    files = ROOT / "var" / "bench" / "files"
+    files.mkdir(parents=True, exist_ok=True)
+    os.environ["VAR_DIR"] = str(files)
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
     endpoints = Stack(ROOT / "var" / "bench").start(purpose="bench")
     for name in (SMALL, LARGE):
@@ -54,9 +58,10 @@ def prepare(endpoints: Endpoints, database: str) -> None:
         check=True,
     )
     with psycopg.connect(endpoints.superuser_dsn(database)) as server:
-        # The peer's table has no migration of ours to grant it.
-        server.execute("grant select on constance_constance to layoverhq_app")
-        server.execute("grant select, insert, update on constance_constance to layoverhq_operator")
+        # The peers' tables have no migration of ours to grant them.
+        peers = "constance_constance, waffle_flag, waffle_flag_users, waffle_flag_groups"
+        server.execute(f"grant select on {peers} to layoverhq_app")
+        server.execute(f"grant select, insert, update on {peers} to layoverhq_operator")
         server.execute(
             sql.SQL("comment on database {} is {}").format(
                 sql.Identifier(database), sql.Literal(schema_digest())
@@ -161,6 +166,13 @@ def _fill_keys(endpoints: Endpoints, first: int, last: int, overrides: int) -> N
         server.execute("set synchronous_commit = off")
         server.execute("set session_replication_role = replica")
         server.execute(FILL_CONFIGS, {"first": first, "last": last, "overrides": overrides})
+
+
+def fill_flags(endpoints: Endpoints, bulk: int, conditions: dict[str, Any]) -> None:
+    """Make the flags that are evaluated, so many of them for tenants to ask for at once."""
+    with psycopg.connect(endpoints.superuser_dsn(LARGE)) as server:
+        server.execute("delete from feature_flags where name ^@ 'bench.'")
+        server.execute(FILL_FLAGS, {"bulk": bulk, "conditions": Jsonb(conditions)})
 
 
 def routes(endpoints: Endpoints, database: str, count: int) -> list[tuple[str, str, Any]]:

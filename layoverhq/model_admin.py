@@ -32,6 +32,7 @@ from layoverhq.errors import DomainError, Unavailable, from_constraint
 from layoverhq.tenancy import OPERATOR
 
 NAMES_SHOWN = 5
+MONOSPACED = {"style": "font-family: ui-monospace, monospace", "spellcheck": "false"}
 
 _refusal: ContextVar[DomainError | None] = ContextVar("refused_operation", default=None)
 

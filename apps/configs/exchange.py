@@ -16,7 +16,6 @@ from django.db.models import Q
 
 from apps.configs.differences import MASK, NOTHING
 from apps.configs.documents import (
-    FIELD,
     MAXIMUM_DOCUMENT_BYTES,
     DocumentValue,
     Sealed,
@@ -36,6 +35,7 @@ from apps.configs.values import Declaration, check_value, open_secret
 from apps.tenants.models import SLUG_PATTERN, Enterprise, User
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.sealing import CannotOpen
+from layoverhq.strict_yaml import FIELD
 from layoverhq.tenancy import atomic
 
 __all__ = ["draft_import", "export_document", "plan_import", "read_document"]

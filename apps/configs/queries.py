@@ -90,30 +90,32 @@ class Reader:
 
 def readers() -> dict[str, list[Reader]]:
     """Return where the code asks `configs.get` or `configs.together` for which key."""
-    return _readers(Path(settings.BASE_DIR))
+    return readers_of("configs", "get", "together")
 
 
 @cache
-def _readers(root: Path) -> dict[str, list[Reader]]:
+def readers_of(name: str, one: str, many: str = "") -> dict[str, list[Reader]]:
+    """Return where the code calls `name.one("…")`, or `name.many("…", "…")`, with a literal."""
     found: dict[str, list[Reader]] = defaultdict(list)
+    root = Path(settings.BASE_DIR)
     for folder in ("apps", "layoverhq"):
         for path in sorted((root / folder).rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            for key, line in keys_read(tree):
-                found[key].append(Reader(path.relative_to(root).as_posix(), line))
+            for literal, line in literals_asked(tree, name, one, many):
+                found[literal].append(Reader(path.relative_to(root).as_posix(), line))
     return dict(found)
 
 
-def keys_read(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Yield each key that a module asks for by a literal, with its line."""
+def literals_asked(tree: ast.AST, name: str, one: str, many: str) -> Iterator[tuple[str, int]]:
+    """Yield each literal that a module calls these methods of a name with, and its line."""
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("get", "together")
+            and node.func.attr in (one, many)
             and isinstance(node.func.value, ast.Name)
-            and node.func.value.id == "configs"
+            and node.func.value.id == name
         ):
-            for argument in node.args if node.func.attr == "together" else node.args[:1]:
+            for argument in node.args if node.func.attr == many else node.args[:1]:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                     yield argument.value, node.lineno

@@ -61,7 +61,7 @@ class Place(NamedTuple):
 def condition_faults(document: Any, field: str = "conditions") -> list[FieldError]:
     """Return all that keeps a document from being saved; `field` names the whole of it."""
     whole = Place(None, field)
-    faults = _unstorable(whole, document)
+    faults = _unstorable(whole, document, MAXIMUM_BYTES, MAXIMUM_LEVELS)
     if not faults:
         reading = _Reading()
         reading.document(whole, document, 1)
@@ -72,8 +72,15 @@ def condition_faults(document: Any, field: str = "conditions") -> list[FieldErro
     return faults[:MAXIMUM_FAULTS]
 
 
-def _unstorable(whole: Place, document: Any) -> list[FieldError]:
+def unstorable(document: Any, field: str, maximum_bytes: int) -> list[FieldError]:
     """Return what JSON in PostgreSQL, or a reader of it, could not hold."""
+    # A document of conditions may stand three levels deep in what holds it.
+    return _unstorable(Place(None, field), document, maximum_bytes, MAXIMUM_LEVELS + 3)
+
+
+def _unstorable(
+    whole: Place, document: Any, maximum_bytes: int, maximum_levels: int
+) -> list[FieldError]:
     faults: list[FieldError] = []
     size = 0
     pending = [(whole, document, 0)]
@@ -82,17 +89,17 @@ def _unstorable(whole: Place, document: Any) -> list[FieldError]:
         items = len(part) if isinstance(part, dict | list) else 0
         scalars = part if isinstance(part, dict) else [] if isinstance(part, list) else [part]
         size += 2 * items + 2
-        if size <= MAXIMUM_BYTES:
+        if size <= maximum_bytes:
             for scalar in scalars:
                 if fault := _scalar_fault(scalar):
                     faults.append(FieldError(str(place), *fault))
                 else:
                     size += _written_bytes(scalar)
-        if size > MAXIMUM_BYTES:
-            detail = f"At most {MAXIMUM_BYTES:,} bytes of JSON."
+        if size > maximum_bytes:
+            detail = f"At most {maximum_bytes:,} bytes of JSON."
             return [FieldError(str(whole), "too_large", detail)]
-        if level > MAXIMUM_LEVELS:
-            detail = f"At most {MAXIMUM_LEVELS} lists and objects in each other."
+        if level > maximum_levels:
+            detail = f"At most {maximum_levels} lists and objects in each other."
             return [FieldError(str(whole), "depth", detail)]
         inner = [(below, item, level + 1) for below, item in place.inner(part)]
         pending += reversed(inner)

@@ -43,8 +43,8 @@ class Dependents:
     def _lookers(self, content: Content) -> dict[str, list[str]]:
         """Return what looks at each subject."""
         lookers: dict[str, list[str]] = defaultdict(list)
-        for segment, named in content.nested.items():
-            for inner in named:
+        for segment, group in content.groups.items():
+            for inner in group.asks:
                 lookers[f"segment {inner}"].append(f"segment {segment}")
         for name, definition in content.definitions.items():
             for subject in self._looks_at(name, definition):

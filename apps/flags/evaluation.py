@@ -12,7 +12,7 @@ from typing import Any
 from apps.configs.runtime import frozen
 from apps.flags.comparing import number_text
 from apps.flags.conditions import Group, Matcher, compile_condition
-from layoverhq.bucketing import BUCKETS, rollout_bucket
+from layoverhq.bucketing import BUCKETS, bucketing
 
 MAXIMUM_NESTING = 10
 
@@ -76,8 +76,9 @@ class CompiledFlag:
         self._values = {variant["key"]: variant["value"] for variant in flag.variants}
         self._boolean = flag.value_type == "boolean"
         self._on_variant, self._off_variant = flag.on_variant, flag.off_variant
-        self._rollout_salt, self._variant_salt = f"{flag.salt}:rollout", f"{flag.salt}:variant"
-        self._namespace = flag.namespace
+        self._rollout_bucket = bucketing(f"{flag.salt}:rollout")
+        self._variant_bucket = bucketing(f"{flag.salt}:variant")
+        self._in_namespace = None if flag.namespace is None else _in_namespace(*flag.namespace)
         self._off = self._answer(flag.off_variant, "DISABLED")
         self._unmet = self._answer(flag.off_variant, "DISABLED", "prerequisites")
         self._outside = self._answer(flag.off_variant, "SPLIT", "namespace")
@@ -90,7 +91,7 @@ class CompiledFlag:
             )
             if overrides
         ]
-        self._path = flag.bucketing_unit.split(".")
+        self._unit_at, *self._unit_below = flag.bucketing_unit.split(".")
         self._steps = [
             self._step(
                 groups,
@@ -132,7 +133,7 @@ class CompiledFlag:
             if type(of) is str and (answer := answers.get(of)) is not None:
                 return answer
         unit = self._unit(context) if self._buckets else None
-        if self._namespace is not None and not self._in_namespace(unit):
+        if self._in_namespace is not None and not self._in_namespace(unit):
             return self._outside
         for step in self._steps:
             if (answer := step(context, unit)) is not None:
@@ -149,18 +150,12 @@ class CompiledFlag:
         return True
 
     def _unit(self, context: Context) -> str | None:
-        value: Any = context
-        for step in self._path:
+        value: Any = context.get(self._unit_at)
+        for step in self._unit_below:
             value = value.get(step) if isinstance(value, dict) else None
         if type(value) is str:
             return value
         return number_text(value) if type(value) in (int, float) else None
-
-    def _in_namespace(self, unit: str | None) -> bool:
-        if unit is None or self._namespace is None:
-            return False
-        salt, low, high = self._namespace
-        return low <= rollout_bucket(salt, unit) < high
 
     def _answer(self, variant: str | None, reason: str, rule: str | None = None) -> Evaluation:
         value = self._values.get(variant) if variant is not None else None
@@ -205,8 +200,8 @@ class CompiledFlag:
         return lambda context, unit: answer if matches(context) and reaches(unit) else None
 
     def _reaching(self, rollout: int) -> Callable[[str | None], bool]:
-        salt = self._rollout_salt
-        return lambda unit: unit is not None and rollout_bucket(salt, unit) < rollout
+        bucket = self._rollout_bucket
+        return lambda unit: unit is not None and bucket(unit) < rollout
 
     def _weighed(
         self,
@@ -215,7 +210,7 @@ class CompiledFlag:
         allocations: Mapping[str, list[list[int]]],
         rule: str | None,
     ) -> Step:
-        salt = self._variant_salt
+        bucket = self._variant_bucket
         ranges = [
             (low, high, self._answer(variant, "SPLIT", rule))
             for variant, held in allocations.items()
@@ -227,7 +222,12 @@ class CompiledFlag:
                 return None
             if matches is not None and not matches(context):
                 return None
-            bucket = rollout_bucket(salt, unit)
-            return next((answer for low, high, answer in ranges if low <= bucket < high), None)
+            held = bucket(unit)
+            return next((answer for low, high, answer in ranges if low <= held < high), None)
 
         return step
+
+
+def _in_namespace(salt: str, low: int, high: int) -> Callable[[str | None], bool]:
+    bucket = bucketing(salt)
+    return lambda unit: unit is not None and low <= bucket(unit) < high

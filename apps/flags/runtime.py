@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from apps.flags.conditions import Group, compile_groups, groups_in
+from apps.flags.conditions import Group, compile_groups
 from apps.flags.evaluation import (
     FLAG_NOT_FOUND,
     INVALID_CONTEXT,
@@ -28,8 +28,6 @@ class Content:
     flags: Mapping[str, CompiledFlag]
     definitions: Mapping[str, Definition]
     groups: Mapping[str, Group]
-    # the segments that a segment's own conditions name
-    nested: Mapping[str, set[str]]
 
 
 class FlagDirectory(FollowingSnapshot[Content]):
@@ -67,7 +65,7 @@ class FlagDirectory(FollowingSnapshot[Content]):
             return _content(definitions, segments)
         flags = {name: content.flags[name] for name in definitions if name not in found}
         anew = {name: CompiledFlag(flag, content.groups) for name, flag in found.items()}
-        return Content({**flags, **anew}, definitions, content.groups, content.nested)
+        return Content({**flags, **anew}, definitions, content.groups)
 
 
 def _content(definitions: dict[str, Definition], segments: list[dict[str, Any]]) -> Content:
@@ -75,8 +73,7 @@ def _content(definitions: dict[str, Definition], segments: list[dict[str, Any]])
         {segment["name"]: (segment["members"], segment["conditions"]) for segment in segments}
     )
     flags = {name: CompiledFlag(flag, groups) for name, flag in definitions.items()}
-    nested = {segment["name"]: groups_in(segment["conditions"]) for segment in segments}
-    return Content(flags, definitions, groups, nested)
+    return Content(flags, definitions, groups)
 
 
 def _definition(row: Mapping[str, Any]) -> Definition:

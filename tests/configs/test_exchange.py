@@ -25,6 +25,7 @@ from apps.configs.exchange import ImportPlan, draft_import, export_document, pla
 from apps.configs.models import ConfigChangeSet, ConfigKey, SystemConfig
 from apps.configs.operations import UNSET, Proposal, StaleVersion
 from apps.tenants.models import Enterprise
+from layoverhq import strict_yaml
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.tenancy import operator_scope, tenant_scope
 from tests.configs.factories import declare, key_name, publish
@@ -177,8 +178,12 @@ unset:
         ("platform:\n  a.b: [1\n", "document", "Line 5: did not find expected"),
         ("platform:\n\ta.b: 1\n", "document", "Line 4: found character"),
         ("platform:\n  a.b: 1\n---\nx: 1\n", "document", "Line 6: a second document"),
-        (f"platform:\n  a.b: {'[' * 40}{']' * 40}\n", "document", "Line 4: values have at most 32"),
-        (f"platform:\n  a.b: {'[' * 90_000}\n", "document", "Line 4: values have at most 32"),
+        (
+            f"platform:\n  a.b: {'[' * 40}{']' * 40}\n",
+            "document",
+            "Line 4: it has more than 36 levels",
+        ),
+        (f"platform:\n  a.b: {'[' * 90_000}\n", "document", "Line 4: it has more than 36 levels"),
         ("platforms: {}\n", "platforms", "Line 3: is none of format, platform, tenants"),
         ("unset: {keys: []}\n", "keys", "Line 3: is none of platform, tenants."),
         ("platform: [a.b]\n", "platform", "Line 3: holds names with values."),
@@ -233,7 +238,7 @@ def test_read_document__any_text__is_read_or_refused(text: str | bytes) -> None:
 
 
 def test_read_document__without_libyaml__reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "Loader", yaml.SafeLoader)
+    monkeypatch.setattr(strict_yaml, "Loader", yaml.SafeLoader)
     assert read("platform: {a.b: 1e3}") == [DocumentValue("a.b", None, 1000.0)]
     assert faults(f"{HEAD}platform:\n  a.b: *x\n") == [
         ("document", "Line 4: anchors and aliases are not used here.")

@@ -14,7 +14,7 @@ from django.db.migrations.loader import MigrationLoader
 from apps.configs import queries
 from apps.configs.declarations import DeclareCategory, DeclareConfig
 from apps.configs.models import ConfigCategory, ConfigKey, SystemConfig
-from apps.configs.queries import keys_read
+from apps.configs.queries import literals_asked
 from apps.configs.runtime import configs
 from apps.configs.values import Declaration, fault_of, schema_fault
 from layoverhq.tenancy import OWNER
@@ -128,7 +128,7 @@ def test_calls__outside_of_configuration_itself__name_their_key_in_full():
     assert hidden == []
 
 
-def test_keys_read__of_a_module__are_the_literal_ones_with_their_lines():
+def test_literals_asked__of_a_module__are_the_literal_ones_with_their_lines():
     tree = ast.parse(
         "from apps.configs.runtime import configs\n"
         "a = configs.get('one.key')\n"
@@ -141,7 +141,7 @@ def test_keys_read__of_a_module__are_the_literal_ones_with_their_lines():
         "h = {'configs': 1}.get('no.key')\n"
         "i = configs.get\n"
     )
-    assert list(keys_read(tree)) == [
+    assert list(literals_asked(tree, "configs", "get", "together")) == [
         ("one.key", 2), ("two.key", 3), ("three.key", 4), ("four.key", 4),
     ]  # fmt: skip
 

@@ -210,6 +210,11 @@ def test_evaluate__unknown_flag_or_no_context__is_an_error_and_raises_nothing() 
         assert not flags.enabled("enhanced_search", context)  # type: ignore[arg-type]
 
 
+def test_evaluate__unit_that_is_no_character__is_bucketed_and_raises_nothing() -> None:
+    answers = {flags.evaluate("real_time_weather", {"user": f"{n}\ud800"}) for n in range(100)}
+    assert {answer.reason for answer in answers} == {"SPLIT", "DEFAULT"}
+
+
 def test_flag_tables__runtime_role__reads_none_of_them(app_role: Any) -> None:
     for table in ("feature_flags", "flag_segments", "flag_namespaces"):
         row = app_role.execute(

@@ -14,10 +14,10 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from apps.configs.admin.fields import MONOSPACED
 from apps.configs.models import UNIT_KEYWORD, ConfigKey, ValueType
 from apps.configs.values import parse_json
 from layoverhq.errors import InvalidInput
+from layoverhq.model_admin import MONOSPACED
 
 # The form's fields, and the keyword of the schema that each one is.
 KEYWORDS = {

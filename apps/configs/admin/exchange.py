@@ -15,14 +15,12 @@ from django.urls import reverse
 from django.utils import timezone
 from unfold.decorators import action
 from unfold.widgets import (
-    UnfoldAdminFileFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanSwitchWidget,
 )
 
-from apps.configs.admin.fields import MONOSPACED
 from apps.configs.differences import side_by_side
 from apps.configs.documents import DocumentValue, read_document
 from apps.configs.exchange import ImportPlan, draft_import, export_document, plan_import
@@ -30,8 +28,9 @@ from apps.configs.models import ConfigCategory
 from apps.configs.operations import StaleVersion, is_protected, publish_change_set
 from apps.tenants.models import Enterprise
 from layoverhq.admin_site import add_refusal, give_reason, go_to
+from layoverhq.document_form import ConfirmForm as DocumentConfirmForm
+from layoverhq.document_form import DocumentForm
 from layoverhq.errors import DomainError, InvalidInput
-from layoverhq.model_admin import ReasonForm
 from layoverhq.tenancy import OPERATOR
 
 SHOWN = 200
@@ -92,42 +91,16 @@ class ExportForm(forms.Form):
         return cleaned
 
 
-class ImportForm(forms.Form):
-    text = forms.CharField(
-        label="YAML",
-        required=False,
-        strip=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 14, **MONOSPACED}),
-        help_text="As an export has it. What it leaves out stays; “unset” clears.",
-    )
-    file = forms.FileField(
-        label="or a file",
-        required=False,
-        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".yaml,.yml"}),
-    )
+class ImportForm(DocumentForm):
+    read = staticmethod(read_document)
+    hint = "“unset” clears."
 
     document: list[DocumentValue]
 
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        file = cleaned.get("file")
-        given: str | bytes = file.read() if file else cleaned.get("text", "")
-        if not given.strip():
-            raise ValidationError("Paste a document or choose a file.")
-        try:
-            self.document = read_document(given)
-        except InvalidInput as error:
-            raise ValidationError([fault.detail for fault in error.errors]) from error
-        text = given.decode("utf-8-sig") if isinstance(given, bytes) else given
-        # The confirmation sends back what was read, be it from a file.
-        self.data = {**self.data.dict(), "text": text}
-        return cleaned
 
-
-class ConfirmForm(forms.Form):
+class ConfirmForm(DocumentConfirmForm):
     title = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget)
-    reason = ReasonForm.base_fields["reason"]
-    digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
+    field_order = ("title", "reason", "digest")
 
 
 class ExchangePages:
@@ -175,7 +148,7 @@ class ExchangePages:
         form = ImportForm(request.POST or None, request.FILES or None)
         if request.method != "POST" or not form.is_valid():
             return self._page(
-                request, "admin/configs/import.html", "Import configuration", form=form
+                request, "admin/import_document.html", "Import configuration", form=form
             )
         plan = plan_import(form.document)
         confirmed = "draft" in request.POST or "publish" in request.POST
@@ -193,7 +166,7 @@ class ExchangePages:
                 add_refusal(confirmation, error)
         return self._page(
             request,
-            "admin/configs/import.html",
+            "admin/import_document.html",
             "Import configuration",
             form=form,
             confirmation=confirmation,
@@ -201,9 +174,16 @@ class ExchangePages:
             rows=rows_of(plan),
             more=max(0, len(plan.effective) - SHOWN),
             same=len(plan.changes) - len(plan.effective),
-            may_publish=request.user.has_perm("configs.publish_configchangeset")
-            and not any(change.key.category.is_protected for change in plan.effective),
+            noun="value",
+            buttons=self._buttons(request, plan),
         )
+
+    def _buttons(self, request: HttpRequest, plan: ImportPlan) -> list[tuple[str, str]]:
+        """Return what may be done with the plan: the names and words of buttons."""
+        protected = any(change.key.category.is_protected for change in plan.effective)
+        if protected or not request.user.has_perm("configs.publish_configchangeset"):
+            return [("draft", "Save as draft")]
+        return [("draft", "Save as draft"), ("publish", "Publish now")]
 
     def _import(
         self, request: HttpRequest, document: list[DocumentValue], form: ConfirmForm
@@ -247,6 +227,11 @@ class ExchangePages:
 def rows_of(plan: ImportPlan) -> list[dict[str, Any]]:
     """Return what the dry run shows of each change."""
     return [
-        {"change": change, "lines": side_by_side(change.before, change.after, around=3)}
+        {
+            "title": change.key.key,
+            "note": f"for {change.enterprise}" if change.enterprise else "",
+            "action": change.action,
+            "lines": side_by_side(change.before, change.after, around=3),
+        }
         for change in plan.effective[:SHOWN]
     ]

@@ -19,9 +19,9 @@ from unfold.widgets import (
 from apps.configs.models import ConfigKey, ValueType
 from apps.configs.values import Declaration, fault_of, parse_json
 from layoverhq.errors import InvalidInput
+from layoverhq.model_admin import MONOSPACED
 
 LONG_TEXT = 200
-MONOSPACED = {"style": "font-family: ui-monospace, monospace", "spellcheck": "false"}
 
 
 class ValueField(forms.Field):

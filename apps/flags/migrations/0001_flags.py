@@ -492,6 +492,6 @@ class Migration(migrations.Migration):
         ),
         InstallSQL("flags", "flag_tables", digest="d76185cc084247b8"),
         InstallSQL("flags", "flag_conditions", digest="b20f3654d8c79730"),
-        InstallSQL("flags", "evaluate_flag", digest="4236f5970b5f9dc6"),
+        InstallSQL("flags", "evaluate_flag", digest="7dd985c4a1baab8e"),
         InstallSQL("flags", "flag_directory", digest="595d7a61b689aaef"),
     ]

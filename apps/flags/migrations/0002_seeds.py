@@ -2,6 +2,8 @@ from typing import Any
 
 from django.db import migrations, router
 
+from layoverhq.schedules import BEAT_MIGRATION, SeedSchedule
+
 # The guide's four: description, enabled, rollout in per cent.
 SEEDS = {
     "enhanced_search": ("Enhanced search with ML recommendations", True, 100),
@@ -67,7 +69,13 @@ def add_seeds(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("flags", "0001_flags")]
+    dependencies = [("flags", "0001_flags"), BEAT_MIGRATION]
     operations = [
         migrations.RunPython(add_seeds, migrations.RunPython.noop, elidable=False),
+        SeedSchedule(
+            "Flags: take scheduled steps",
+            task="apps.flags.tasks.apply_schedules",
+            crontab="* * * * *",
+            help_text="Publishes scheduled versions of flags, and takes the steps of rollouts.",
+        ),
     ]

@@ -27,14 +27,15 @@ return (
     limit 1
 );
 
+-- One expression without a query, which its callers take in instead of calling it.
 create function public.flag_answer(
     flag public.feature_flags, variant text, reason text, rule text
 ) returns jsonb
-language sql immutable parallel safe
+language sql stable parallel safe
 return jsonb_build_object(
     'variant', variant,
-    'value', (
-        select v -> 'value' from jsonb_array_elements(flag.variants) as v where v ->> 'key' = variant
+    'value', jsonb_path_query_first(
+        flag.variants, '$[*] ? (@.key == $key).value', jsonb_build_object('key', variant)
     ),
     'reason', reason,
     'rule', rule
@@ -156,19 +157,24 @@ begin
     if flag.prerequisites <> '[]' and not flag_prerequisites_hold(flag, context, nesting) then
         return flag_answer(flag, flag.off_variant, 'DISABLED', 'prerequisites');
     end if;
-    chosen := flag_overridden(flag, flag.tenant_overrides -> (context ->> 'enterprise'));
-    if chosen is not null and jsonb_typeof(context -> 'enterprise') = 'string' then
-        return flag_answer(flag, chosen, 'TARGETING_MATCH', 'tenant_overrides');
+    if flag.tenant_overrides ? (context ->> 'enterprise') then
+        chosen := flag_overridden(flag, flag.tenant_overrides -> (context ->> 'enterprise'));
+        if chosen is not null and jsonb_typeof(context -> 'enterprise') = 'string' then
+            return flag_answer(flag, chosen, 'TARGETING_MATCH', 'tenant_overrides');
+        end if;
     end if;
-    chosen := flag_overridden(flag, flag.user_overrides -> (context ->> 'user'));
-    if chosen is not null and jsonb_typeof(context -> 'user') = 'string' then
-        return flag_answer(flag, chosen, 'TARGETING_MATCH', 'user_overrides');
+    if flag.user_overrides ? (context ->> 'user') then
+        chosen := flag_overridden(flag, flag.user_overrides -> (context ->> 'user'));
+        if chosen is not null and jsonb_typeof(context -> 'user') = 'string' then
+            return flag_answer(flag, chosen, 'TARGETING_MATCH', 'user_overrides');
+        end if;
     end if;
     unit := flag_unit(context, flag.bucketing_unit);
     if flag.namespace_id is not null and not flag_in_namespace(flag, unit) then
         return flag_answer(flag, flag.off_variant, 'SPLIT', 'namespace');
     end if;
-    for rule in select jsonb_array_elements(flag.rules) loop
+    for position in 0 .. jsonb_array_length(flag.rules) - 1 loop
+        rule := flag.rules -> position;
         answer := flag_rule_answer(
             flag, context, unit, rule -> 'conditions', (rule ->> 'rollout')::integer,
             rule ->> 'variant', coalesce(rule -> 'allocations', '{}'), rule ->> 'id'

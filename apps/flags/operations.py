@@ -1,0 +1,532 @@
+"""Every change to flags. All but the kill switch are versions of a flag's definition.
+
+Writers take turns: whether a definition may stand depends on the other flags. They run with the
+operator's role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import connections
+from django.db.models import Max
+from django.utils import timezone
+
+from apps.flags.allocation import Ranges, allocate
+from apps.flags.definitions import (
+    FLAG_FIELDS,
+    NAME,
+    ValueType,
+    definition_faults,
+    document_of,
+    instant,
+    same_definition,
+)
+from apps.flags.models import FeatureFlag, FlagNamespace, FlagVersion
+from apps.flags.queries import surroundings
+from apps.tenants.models import User
+from layoverhq.bucketing import BUCKETS
+from layoverhq.errors import Conflict, DomainError, FieldError, InvalidInput
+from layoverhq.tenancy import atomic, current_alias
+
+log = structlog.get_logger(__name__)
+
+Status = FlagVersion.Status
+
+OPEN = (Status.DRAFT, Status.IN_REVIEW, Status.APPROVED)
+READY = (Status.DRAFT, Status.APPROVED)
+
+
+class WrongStatus(Conflict):
+    """The flag or its version is not in a state for this."""
+
+    code = "wrong_status"
+
+
+class StaleVersion(Conflict):
+    """Somebody changed the flag meanwhile."""
+
+    code = "stale_version"
+
+
+class NeedsApproval(DomainError):
+    """A protected flag changes only with the approval of a second person."""
+
+    code = "needs_approval"
+    status = 403
+
+
+class NotYours(DomainError):
+    """Whoever took part in a change cannot approve it."""
+
+    code = "own_change"
+    status = 403
+
+
+def create_flag(
+    *,
+    name: str,
+    value_type: str,
+    definition: Mapping[str, Any],
+    reason: str,
+    actor: User | None,
+    now: datetime | None = None,
+) -> FeatureFlag:
+    """Make a flag, with its first version in force. Raises InvalidInput and Conflict.
+
+    A protected one begins off: turning it on takes an approval.
+    """
+    now = now or timezone.now()
+    errors = []
+    if not NAME.fullmatch(name) or len(name) > 100:
+        detail = "Use up to 100 small letters, digits, dots, - and _, beginning with a letter."
+        errors.append(FieldError("name", "invalid", detail))
+    if value_type not in ValueType.values:
+        detail = f"Choose from {', '.join(ValueType.values)}."
+        errors.append(FieldError("value_type", "invalid", detail))
+    if errors:
+        raise InvalidInput(errors)
+    with atomic():
+        take_turns()
+        if FeatureFlag.objects.filter(name=name).exists():
+            detail = "A flag of this name exists already."
+            raise Conflict(detail, [FieldError("name", "conflict", detail)])
+        _check(name, value_type, definition, None, now)
+        if definition["is_protected"] and definition["enabled"]:
+            detail = "A protected flag begins off: turning it on takes an approval."
+            raise InvalidInput.of("enabled", detail, code="protected")
+        flag = FeatureFlag(name=name, value_type=value_type, salt=name)
+        _put(flag, definition, made=True)
+        flag.save(force_insert=True)
+        _store(flag, definition, reason, actor, status=Status.ACTIVE, number=1, activated_at=now)
+        return flag
+
+
+def draft_change(
+    *,
+    flag: FeatureFlag,
+    definition: Mapping[str, Any],
+    base_version: int,
+    reason: str,
+    actor: User | None,
+) -> FlagVersion:
+    """Draft a definition that was edited from `base_version`. Raises StaleVersion."""
+    with atomic():
+        locked = _locked(flag)
+        _refuse_stale(locked, base_version)
+        standing = document_of(locked)
+        _check(locked.name, locked.value_type, definition, standing, timezone.now())
+        if same_definition(standing, definition):
+            raise InvalidInput.of(
+                "definition", "Nothing in it differs from what holds.", code="same"
+            )
+        return _store(locked, definition, reason, actor, status=Status.DRAFT)
+
+
+def change_flag(
+    *,
+    flag: FeatureFlag,
+    definition: Mapping[str, Any],
+    base_version: int,
+    reason: str,
+    actor: User | None,
+    now: datetime | None = None,
+) -> FlagVersion:
+    """Draft a definition and publish it at once. Raises NeedsApproval for a protected flag."""
+    with atomic():
+        version = draft_change(
+            flag=flag, definition=definition, base_version=base_version, reason=reason, actor=actor
+        )
+        return publish_change(version=version, now=now)
+
+
+def revise_change(
+    *, version: FlagVersion, definition: Mapping[str, Any], reason: str, actor: User | None
+) -> FlagVersion:
+    """Change what is drafted; an approval is asked for again."""
+    with atomic():
+        locked = _locked_version(version, *OPEN, verb="edited")
+        flag = locked.flag
+        _check(flag.name, flag.value_type, definition, document_of(flag), timezone.now())
+        locked.definition = definition
+        locked.reason = _reason(reason)
+        if actor and actor.pk not in locked.edited_by:
+            locked.edited_by.append(actor.pk)
+        return _redrafted(locked)
+
+
+def submit_change(*, version: FlagVersion) -> FlagVersion:
+    """Ask for a review."""
+    with atomic():
+        locked = _locked_version(version, Status.DRAFT, verb="submitted")
+        locked.status = Status.IN_REVIEW
+        locked.save()
+        return locked
+
+
+def approve_change(*, version: FlagVersion, actor: User) -> FlagVersion:
+    """Approve it as it stands. Raises NotYours for whoever took part in it."""
+    with atomic():
+        locked = _locked_version(version, Status.IN_REVIEW, verb="approved")
+        if actor.pk in editors(locked):
+            raise NotYours("You took part in this change: somebody else has to approve it.")
+        locked.status = Status.APPROVED
+        locked.approved_by = actor
+        locked.approved_at = timezone.now()
+        locked.save()
+        return locked
+
+
+def reject_change(*, version: FlagVersion) -> FlagVersion:
+    """Give it up for good, a scheduled one too."""
+    with atomic():
+        locked = _locked_version(version, *OPEN, Status.SCHEDULED, verb="rejected")
+        locked.status = Status.REJECTED
+        locked.save()
+        return locked
+
+
+def publish_change(*, version: FlagVersion, now: datetime | None = None) -> FlagVersion:
+    """Put a definition in force. Raises NeedsApproval, and StaleVersion if another is since."""
+    now = now or timezone.now()
+    with atomic():
+        locked = _locked_version(version, *READY, Status.SCHEDULED, verb="published")
+        _require_approval(locked)
+        _activate(locked, now)
+        return locked
+
+
+def schedule_change(
+    *, version: FlagVersion, activate_at: datetime, now: datetime | None = None
+) -> FlagVersion:
+    """Have it published at an instant, by the minute."""
+    if activate_at <= (now or timezone.now()):
+        raise InvalidInput.of("activate_at", "Lies in the past.", code="past")
+    with atomic():
+        locked = _locked_version(version, *READY, verb="scheduled")
+        _require_approval(locked)
+        _refuse_stale(locked.flag, locked.base_number)
+        locked.status = Status.SCHEDULED
+        locked.activate_at = activate_at
+        locked.problem = ""
+        locked.save()
+        return locked
+
+
+def unschedule_change(*, version: FlagVersion) -> FlagVersion:
+    """Make a scheduled change a draft again, to be edited and approved anew."""
+    with atomic():
+        locked = _locked_version(version, Status.SCHEDULED, verb="taken back")
+        return _redrafted(locked)
+
+
+def kill_flag(*, flag: FeatureFlag, reason: str) -> FeatureFlag:
+    """Have everybody get the off variant at once, whatever overrides, drafts and steps say."""
+    return _switch(flag, killed=True, reason=_reason(reason))
+
+
+def revive_flag(*, flag: FeatureFlag) -> FeatureFlag:
+    """Let a killed flag's definition hold again.
+
+    A step that came due meanwhile stays where it is, until somebody gives it another time.
+    """
+    return _switch(flag, killed=False, reason="")
+
+
+def _switch(flag: FeatureFlag, *, killed: bool, reason: str) -> FeatureFlag:
+    with atomic():
+        # Not in turn with other writers: this must not wait for a long import.
+        locked = FeatureFlag.objects.select_for_update().get(pk=flag.pk)
+        if locked.is_killed == killed:
+            raise WrongStatus(f"{locked} is {'killed already' if killed else 'not killed'}.")
+        locked.is_killed = killed
+        locked.kill_reason = reason
+        locked.save(update_fields=["is_killed", "kill_reason", "updated_at"])
+        return locked
+
+
+def archive_flag(*, flag: FeatureFlag, reason: str, actor: User | None) -> FlagVersion:
+    """Take a flag out of use: it answers its off variant, and nothing new may stand on it."""
+    return _edited(flag, {"is_archived": True, "steps": []}, reason, actor)
+
+
+def restore_flag(*, flag: FeatureFlag, reason: str, actor: User | None) -> FlagVersion:
+    """Take an archived flag into use again, as it was."""
+    return _edited(flag, {"is_archived": False}, reason, actor)
+
+
+def roll_back(
+    *, flag: FeatureFlag, version: FlagVersion, reason: str, actor: User | None
+) -> FlagVersion:
+    """Return to an earlier definition, without the steps that it had planned since."""
+    if version.flag_id != flag.pk:
+        raise InvalidInput.of("version", "Is of another flag.")
+    now = timezone.now()
+    steps = [step for step in version.definition["steps"] if _is_to_come(step, now)]
+    return _edited(flag, {**version.definition, "steps": steps}, reason, actor)
+
+
+def _is_to_come(step: Mapping[str, Any], now: datetime) -> bool:
+    at = instant(step["at"])
+    return at is not None and at > now
+
+
+def set_override(
+    *,
+    flag: FeatureFlag,
+    kind: str,
+    of: UUID,
+    to: bool | str | None,
+    reason: str,
+    actor: User | None,
+) -> FlagVersion:
+    """Give a tenant or a user ("tenant", "user") an answer of its own; None takes it away."""
+    member = {"tenant": "tenant_overrides", "user": "user_overrides"}[kind]
+    with atomic():
+        locked = _locked(flag)
+        overrides = {key: held for key, held in getattr(locked, member).items() if key != str(of)}
+        if to is not None:
+            overrides[str(of)] = to
+        return _edited(locked, {member: overrides}, reason, actor)
+
+
+def _edited(
+    flag: FeatureFlag, changes: Mapping[str, Any], reason: str, actor: User | None
+) -> FlagVersion:
+    """Change members of the definition that holds: at once, or as a draft of a protected flag."""
+    with atomic():
+        locked = _locked(flag)
+        version = draft_change(
+            flag=locked,
+            definition={**document_of(locked), **deepcopy(dict(changes))},
+            base_version=locked.version,
+            reason=reason,
+            actor=actor,
+        )
+        return version if locked.is_protected else publish_change(version=version)
+
+
+def apply_due_versions(*, now: datetime | None = None) -> int:
+    """Publish the scheduled versions whose time has come; return how many.
+
+    One that cannot be published keeps its place and says why; nobody publishes one twice.
+    """
+    now = now or timezone.now()
+    due = FlagVersion.objects.filter(
+        status=Status.SCHEDULED, activate_at__lte=now, problem=""
+    ).order_by("activate_at", "id")
+    published = 0
+    for pk in list(due.values_list("pk", flat=True)):
+        try:
+            with atomic():
+                take_turns()
+                version = FlagVersion.objects.filter(pk=pk, status=Status.SCHEDULED).first()
+                if version is None:
+                    continue
+                publish_change(version=version, now=now)
+                published += 1
+        except DomainError as error:
+            log.error("flag_schedule_stuck", version=str(pk), problem=error.detail)
+            FlagVersion.objects.filter(pk=pk, status=Status.SCHEDULED).update(
+                problem=error.detail, updated_at=timezone.now()
+            )
+    return published
+
+
+def apply_due_steps(*, now: datetime | None = None) -> int:
+    """Take the steps of rollouts whose time has come; return how many flags stepped.
+
+    They were part of a version that was approved. One that cannot be taken, such as of a flag
+    that is killed, keeps its place and says why.
+    """
+    now = now or timezone.now()
+    due = FeatureFlag.objects.filter(next_step_at__lte=now, step_problem="")
+    stepped = 0
+    for pk in list(due.order_by("next_step_at", "id").values_list("pk", flat=True)):
+        try:
+            with atomic():
+                take_turns()
+                flag = due.select_for_update(of=("self",)).filter(pk=pk).first()
+                if flag is not None:
+                    _step(flag, now)
+                    stepped += 1
+        except DomainError as error:
+            log.error("flag_step_stuck", flag=str(pk), problem=error.detail)
+            FeatureFlag.objects.filter(pk=pk).update(
+                step_problem=error.detail, updated_at=timezone.now()
+            )
+    return stepped
+
+
+def _step(flag: FeatureFlag, now: datetime) -> None:
+    if flag.is_killed:
+        raise WrongStatus("The flag was killed when the step came due.")
+    definition = document_of(flag)
+    due = [step for step in flag.steps if not _is_to_come(step, now)]
+    for step in due:
+        definition["rollout_percentage"] = step.get("percentage", definition["rollout_percentage"])
+        definition["enabled"] = step.get("enabled", definition["enabled"])
+    definition["steps"] = flag.steps[len(due) :]
+    _check(flag.name, flag.value_type, definition, document_of(flag), now)
+    planned = FlagVersion.objects.get(flag=flag, status=Status.ACTIVE)
+    told = f"Step of {due[-1]['at']}, planned with version {planned.number}: {planned.reason}"
+    _activate(_store(flag, definition, told, planned.author, status=Status.DRAFT), now)
+
+
+# --- what the operations above are made of
+
+
+def take_turns() -> None:
+    """Wait until no other writer is at flags, segments and namespaces; to the transaction's end."""
+    with connections[current_alias()].cursor() as cursor:
+        cursor.execute("select pg_advisory_xact_lock(hashtextextended('layoverhq.flags', 0))")
+
+
+def editors(version: FlagVersion) -> set[UUID]:
+    """Return everybody who took part in a version."""
+    return {person for person in (version.author_id, *version.edited_by) if person}
+
+
+def _locked(flag: FeatureFlag) -> FeatureFlag:
+    take_turns()
+    return (
+        FeatureFlag.objects.select_for_update(of=("self",))
+        .select_related("namespace")
+        .get(pk=flag.pk)
+    )
+
+
+def _locked_version(version: FlagVersion, *expected: str, verb: str) -> FlagVersion:
+    take_turns()
+    locked = FlagVersion.objects.select_for_update().get(pk=version.pk)
+    if locked.status not in expected:
+        raise WrongStatus(
+            f"{version} is {locked.get_status_display().lower()}; it cannot be {verb}."
+        )
+    locked.flag = _locked(locked.flag)
+    return locked
+
+
+def _check(
+    name: str,
+    value_type: str,
+    definition: Mapping[str, Any],
+    standing: Mapping[str, Any] | None,
+    now: datetime,
+) -> None:
+    faults = definition_faults(
+        definition,
+        name=name,
+        value_type=value_type,
+        around=surroundings(name),
+        standing=standing,
+        now=now,
+    )
+    if faults:
+        raise InvalidInput(faults)
+
+
+def _refuse_stale(flag: FeatureFlag, base_version: int) -> None:
+    if flag.version == base_version:
+        return
+    active = FlagVersion.objects.select_related("author").get(flag=flag, status=Status.ACTIVE)
+    who = active.author or "a schedule"
+    detail = (
+        f"{flag} was changed by {who} meanwhile, to version {flag.version}: see the difference."
+    )
+    raise StaleVersion(detail, [FieldError("base_version", "stale_version", detail)])
+
+
+def _require_approval(version: FlagVersion) -> None:
+    if version.flag.is_protected and version.approved_at is None:
+        raise NeedsApproval(
+            f"{version.flag} is protected: somebody who took no part has to approve the change."
+        )
+
+
+def _reason(reason: str) -> str:
+    if len(reason.strip()) < 3:
+        raise InvalidInput.of("reason", "Say why, in a few words.")
+    return reason.strip()
+
+
+def _store(
+    flag: FeatureFlag,
+    definition: Mapping[str, Any],
+    reason: str,
+    actor: User | None,
+    **fields: Any,
+) -> FlagVersion:
+    last = FlagVersion.objects.filter(flag=flag).aggregate(last=Max("number"))["last"] or 0
+    return FlagVersion.objects.create(
+        flag=flag,
+        definition=definition,
+        reason=_reason(reason),
+        author=actor,
+        base_number=flag.version if last else 0,
+        **{"number": last + 1, **fields},
+    )
+
+
+def _redrafted(version: FlagVersion) -> FlagVersion:
+    version.status = Status.DRAFT
+    version.approved_by = version.approved_at = version.activate_at = None
+    version.problem = ""
+    version.save()
+    return version
+
+
+def _activate(version: FlagVersion, now: datetime) -> None:
+    flag = version.flag
+    _refuse_stale(flag, version.base_number)
+    # What it refers to may have changed since it was drafted.
+    _check(flag.name, flag.value_type, version.definition, document_of(flag), now)
+    FlagVersion.objects.filter(flag=flag, status=Status.ACTIVE).update(
+        status=Status.SUPERSEDED, updated_at=timezone.now()
+    )
+    _put(flag, version.definition)
+    flag.version = version.number
+    flag.save()
+    version.status = Status.ACTIVE
+    version.activated_at = now
+    version.problem = ""
+    version.save()
+
+
+def _put(flag: FeatureFlag, definition: Mapping[str, Any], *, made: bool = False) -> None:
+    """Write a definition into the flag's row."""
+    rules = {rule["id"]: _held(rule.get("variant", ""), rule) for rule in flag.rules}
+    held = {} if made else _held(flag.on_variant, {"allocations": flag.allocations})
+    same_step = definition["steps"][:1] == flag.steps[:1]
+    for name in FLAG_FIELDS:
+        setattr(flag, name, deepcopy(definition[name]))
+    flag.description = definition["description"]
+    flag.allocations = allocate(definition["weights"], held) if definition["weights"] else {}
+    flag.rules = [_ruled(rule, rules.get(rule["id"], {})) for rule in definition["rules"]]
+    name = definition["namespace"]
+    flag.namespace = FlagNamespace.objects.get(name=name) if name else None
+    flag.namespace_low, flag.namespace_high = definition["namespace_range"] or (None, None)
+    flag.owner_id = UUID(definition["owner"]) if definition["owner"] else None
+    expires = definition["expires_date"]
+    flag.expires_date = date.fromisoformat(expires) if expires else None
+    flag.next_step_at = instant(definition["steps"][0]["at"]) if definition["steps"] else None
+    # A step that could not be taken waits until somebody looks at it.
+    flag.step_problem = flag.step_problem if same_step else ""
+
+
+def _held(variant: str, rule: Mapping[str, Any]) -> dict[str, Ranges]:
+    """Return who holds which buckets now, where one variant may hold them all."""
+    return dict(rule.get("allocations") or {variant: [[0, BUCKETS]]})
+
+
+def _ruled(rule: Mapping[str, Any], held: Mapping[str, Ranges]) -> dict[str, Any]:
+    """Return a rule as its flag's row has it: ranges where people gave weights."""
+    ruled = {name: deepcopy(rule[name]) for name in rule if name != "weights"}
+    if "weights" in rule:
+        ruled["allocations"] = allocate(rule["weights"], held)
+    return ruled

@@ -1,0 +1,104 @@
+"""Reads: what stands around a flag, and who uses a segment or a namespace."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from apps.configs.queries import Reader, readers_of
+from apps.flags.conditions import groups_in
+from apps.flags.definitions import Neighbour, Surroundings
+from apps.flags.models import FeatureFlag, FlagNamespace, FlagSegment
+from apps.tenants.models import Enterprise, User
+
+
+def surroundings(name: str) -> Surroundings:
+    """Return what a definition of the flag of this name may refer to, as it stands now."""
+    flags = {}
+    dependents = []
+    taken: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    for flag in FeatureFlag.objects.select_related("namespace").only(
+        "name",
+        "variants",
+        "is_protected",
+        "is_archived",
+        "prerequisites",
+        "namespace__name",
+        "namespace_low",
+        "namespace_high",
+    ):
+        if flag.name == name:
+            continue
+        flags[flag.name] = Neighbour(
+            frozenset(variant["key"] for variant in flag.variants),
+            flag.is_protected,
+            flag.is_archived,
+            frozenset(each["flag"] for each in flag.prerequisites),
+        )
+        if flag.is_archived:
+            continue
+        dependents += [
+            (flag.name, flag.is_protected, frozenset(each["variants"]))
+            for each in flag.prerequisites
+            if each["flag"] == name
+        ]
+        if flag.namespace and flag.namespace_low is not None and flag.namespace_high is not None:
+            taken[flag.namespace.name].append((flag.namespace_low, flag.namespace_high, flag.name))
+    return Surroundings(
+        flags=flags,
+        dependents=dependents,
+        segments=frozenset(FlagSegment.objects.values_list("name", flat=True)),
+        holdouts=dict(FlagNamespace.objects.values_list("name", "holdout")),
+        taken={namespace: sorted(ranges) for namespace, ranges in taken.items()},
+        unknown=_unknown,
+        operators=frozenset(str(pk) for pk in operators().values_list("pk", flat=True)),
+    )
+
+
+def operators() -> Any:
+    """Return the people who may own a flag."""
+    return User.objects.living().operators().filter(is_active=True)
+
+
+def _unknown(kind: str, ids: set[UUID]) -> set[UUID]:
+    found: Any = Enterprise.objects.living() if kind == "tenant" else User.objects.living()
+    return ids - set(found.filter(pk__in=ids).values_list("pk", flat=True))
+
+
+def segments_with(name: str) -> set[str]:
+    """Return the segments that hold whom a segment holds: itself, and those that name it."""
+    using = defaultdict(set)
+    for each, conditions in FlagSegment.objects.exclude(conditions=None).values_list(
+        "name", "conditions"
+    ):
+        for used in groups_in(conditions):
+            using[used].add(each)
+    found, pending = {name}, [name]
+    while pending:
+        for each in using[pending.pop()] - found:
+            found.add(each)
+            pending.append(each)
+    return found
+
+
+def flags_with_segment(name: str) -> list[FeatureFlag]:
+    """Return the flags that ask for a segment, directly or through another one."""
+    names = segments_with(name)
+    flags = FeatureFlag.objects.filter(is_archived=False)
+    return [flag for flag in flags if segments_of(flag.conditions, flag.rules) & names]
+
+
+def segments_of(conditions: Any, rules: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the segments that a flag's conditions and rules name."""
+    return groups_in([conditions, [rule.get("conditions") for rule in rules]])
+
+
+def readers() -> dict[str, list[Reader]]:
+    """Return where the code asks `flags.enabled` or `flags.evaluate` for which flag."""
+    found: dict[str, list[Reader]] = defaultdict(list)
+    for method in ("enabled", "evaluate"):
+        for name, places in readers_of("flags", method).items():
+            found[name] += places
+    return dict(found)
