@@ -52,8 +52,8 @@ class Route:
     """How a route is called: `ids` leads to the victim's objects, which are not found.
 
     Where the names are `everybodys`, each tenant sees its own of what they name. `status` is what
-    those who may are answered, `writes` the methods that do not only read. `body` is posted, by
-    what reads with a body; `also` is another scope that suffices.
+    those who may are answered, `writes` the methods that do not only read. One that is only posted
+    to has a body in `posted`. `also` is another scope that suffices.
     """
 
     scope: Scope
@@ -63,11 +63,11 @@ class Route:
     everybodys: bool = False
     status: int = 200
     writes: frozenset[str] = frozenset()
-    body: Any = None
+    posted: dict[str, Any] | None = None
 
     @property
     def method(self) -> str:
-        return "get" if self.body is None else "post"
+        return "get" if self.posted is None else "post"
 
     @property
     def foreign_status(self) -> int:
@@ -99,9 +99,9 @@ ROUTES: dict[str, Route] = {
     "api-config-explain": Route(Scope.CONFIGS_READ, ids=config_key, everybodys=True),
     # The stream process has the events: see tests/configs/test_stream.py.
     "api-events": Route(Scope.CONFIGS_READ, Scope.FLAGS_READ, status=404),
-    "ofrep-flags": Route(Scope.FLAGS_READ, body=CONTEXT),
+    "ofrep-flags": Route(Scope.FLAGS_READ, posted=CONTEXT),
     "ofrep-flag": Route(
-        Scope.FLAGS_READ, ids=lambda victim: {"key": victim.flag}, everybodys=True, body=CONTEXT
+        Scope.FLAGS_READ, ids=lambda victim: {"key": victim.flag}, everybodys=True, posted=CONTEXT
     ),
 }
 
@@ -178,23 +178,14 @@ def address(name: str, victim: Victim) -> str:
     return reverse(name, kwargs=ids(victim) if ids else {})
 
 
-def call(client: Client, name: str, victim: Victim, **options: Any) -> Any:
-    """Call a route as those do who read it."""
+def call(client: Client, name: str, victim: Victim, **extra: Any) -> Any:
+    """Ask a route as it is meant to be asked."""
     route = ROUTES[name]
-    if route.body is None:
-        return client.get(address(name, victim), route.query, **options)
-    path = address(name, victim)
-    return client.post(path, route.body, content_type="application/json", **options)
-
-
-def assert_refused(name: str, response: Any, status: int, code: str, victim: Victim) -> None:
-    if not name.startswith("ofrep"):
-        assert_problem(response, status, code, victim)
-        return
-    assert response.status_code == status
-    assert response.headers["Content-Type"] == "application/json"
-    assert response.json()["errorCode"] == "GENERAL"
-    assert_no_trace(response, victim)
+    if route.posted is None:
+        return client.get(address(name, victim), route.query, **extra)
+    return client.post(
+        address(name, victim), route.posted, content_type="application/json", **extra
+    )
 
 
 def assert_problem(response: Any, status: int, code: str, victim: Victim) -> None:
@@ -204,6 +195,16 @@ def assert_problem(response: Any, status: int, code: str, victim: Victim) -> Non
     assert body["status"] == status
     assert body["code"] == code
     assert body["request_id"] == response.headers["X-Request-ID"]
+    assert_no_trace(response, victim)
+
+
+def assert_refused(name: str, response: Any, status: int, code: str, victim: Victim) -> None:
+    if not name.startswith("ofrep"):
+        assert_problem(response, status, code, victim)
+        return
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.json()["errorCode"] == "GENERAL"
     assert_no_trace(response, victim)
 
 
