@@ -103,6 +103,7 @@ CACHES = {
 MIDDLEWARE = [
     "layoverhq.middleware.RequestContextMiddleware",
     "layoverhq.middleware.FaultMiddleware",
+    "apps.flags.middleware.ApiGoalMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "layoverhq.middleware.OperatorMiddleware",

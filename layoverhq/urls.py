@@ -16,6 +16,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("apps.tenants.api.urls")),
     path("api/v1/", include("apps.configs.api.urls")),
+    path("api/v1/", include("apps.flags.api.urls")),
     path("api/v1/", include("apps.flights.api.urls")),
     path("ofrep/v1/", include("apps.flags.api.ofrep.urls")),
     path("api/schema", SpectacularJSONAPIView.as_view(), name="api-schema"),

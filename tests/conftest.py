@@ -16,6 +16,7 @@ from django.db import connections
 from django.test import Client
 from hypothesis import HealthCheck, settings
 
+from apps.flags.recording import recorder
 from apps.tenants.models import Enterprise
 from layoverhq.snapshot import listener
 from layoverhq.tenancy import operator_scope
@@ -32,6 +33,7 @@ def _database(django_db_blocker: Any) -> Iterator[None]:
     """Allow the database everywhere; the workers' copies keep tests apart."""
     django_db_blocker.unblock()
     yield
+    recorder.stop()
     listener.stop()
     for connection in connections.all():
         connection.close()

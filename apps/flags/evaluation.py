@@ -5,13 +5,15 @@ Evaluations are made beforehand, one for each way out, so that answering allocat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from apps.configs.runtime import frozen
 from apps.flags.comparing import number_text
 from apps.flags.conditions import Group, Matcher, compile_condition
+from apps.flags.counting import UNCOUNTED, tallies
+from apps.flags.exposing import RunningExperiment
 from layoverhq.bucketing import BUCKETS, bucketing
 
 MAXIMUM_NESTING = 10
@@ -21,7 +23,8 @@ MAXIMUM_NESTING = 10
 class Evaluation:
     """An answer: the variant with its value, OpenFeature's reason, and the rule that decided.
 
-    `enabled` is what is_feature_enabled() says of it.
+    `enabled` is what is_feature_enabled() says of it; `next(counter)` counts it; `experiment` is
+    the one whose split it came by.
     """
 
     variant: str | None
@@ -30,10 +33,12 @@ class Evaluation:
     rule: str | None = None
     error_code: str = ""
     enabled: bool = False
+    counter: Iterator[Any] = field(default=UNCOUNTED, compare=False, repr=False)
+    experiment: RunningExperiment | None = field(default=None, compare=False, repr=False)
 
 
 FLAG_NOT_FOUND = Evaluation(None, None, "ERROR", error_code="FLAG_NOT_FOUND")
-INVALID_CONTEXT = Evaluation(None, None, "ERROR", error_code="INVALID_CONTEXT")
+PROVIDER_NOT_READY = Evaluation(None, None, "ERROR", error_code="PROVIDER_NOT_READY")
 
 Context = Mapping[str, Any]
 Step = Callable[[Context, str | None], Evaluation | None]
@@ -67,11 +72,17 @@ class Definition:
 class CompiledFlag:
     """A flag that answers."""
 
-    def __init__(self, flag: Definition, groups: Mapping[str, Group]) -> None:
+    def __init__(
+        self,
+        flag: Definition,
+        groups: Mapping[str, Group],
+        experiments: Sequence[RunningExperiment] = (),
+    ) -> None:
         self.name = flag.name
+        self._experiments = {experiment.rule: experiment for experiment in experiments}
         self._enabled = flag.enabled
         self._prerequisites = [
-            (asked["flag"], frozenset(asked["variants"])) for asked in flag.prerequisites
+            (str(asked["flag"]), frozenset(asked["variants"])) for asked in flag.prerequisites
         ]
         self._values = {variant["key"]: variant["value"] for variant in flag.variants}
         self._boolean = flag.value_type == "boolean"
@@ -79,6 +90,7 @@ class CompiledFlag:
         self._rollout_bucket = bucketing(f"{flag.salt}:rollout")
         self._variant_bucket = bucketing(f"{flag.salt}:variant")
         self._in_namespace = None if flag.namespace is None else _in_namespace(*flag.namespace)
+        self.invalid = self._answer(None, "ERROR", error_code="INVALID_CONTEXT")
         self._off = self._answer(flag.off_variant, "DISABLED")
         self._unmet = self._answer(flag.off_variant, "DISABLED", "prerequisites")
         self._outside = self._answer(flag.off_variant, "SPLIT", "namespace")
@@ -132,7 +144,7 @@ class CompiledFlag:
             of = context.get(attribute)
             if type(of) is str and (answer := answers.get(of)) is not None:
                 return answer
-        unit = self._unit(context) if self._buckets else None
+        unit = self.unit(context) if self._buckets else None
         if self._in_namespace is not None and not self._in_namespace(unit):
             return self._outside
         for step in self._steps:
@@ -149,7 +161,8 @@ class CompiledFlag:
                 return False
         return True
 
-    def _unit(self, context: Context) -> str | None:
+    def unit(self, context: Context) -> str | None:
+        """Return what is bucketed, or None where the context has none."""
         value: Any = context.get(self._unit_at)
         for step in self._unit_below:
             value = value.get(step) if isinstance(value, dict) else None
@@ -157,10 +170,27 @@ class CompiledFlag:
             return value
         return number_text(value) if type(value) in (int, float) else None
 
-    def _answer(self, variant: str | None, reason: str, rule: str | None = None) -> Evaluation:
+    def _answer(
+        self,
+        variant: str | None,
+        reason: str,
+        rule: str | None = None,
+        *,
+        error_code: str = "",
+        experiment: RunningExperiment | None = None,
+    ) -> Evaluation:
         value = self._values.get(variant) if variant is not None else None
         enabled = value is True if self._boolean else variant != self._off_variant
-        return Evaluation(variant, frozen(value), reason, rule, enabled=enabled)
+        return Evaluation(
+            variant,
+            frozen(value),
+            reason,
+            rule,
+            error_code,
+            enabled=enabled and not error_code,
+            counter=tallies.of(self.name, variant, reason).counter,
+            experiment=experiment,
+        )
 
     def _overridden(self, overrides: Mapping[str, Any], rule: str) -> dict[str, Evaluation]:
         named = {True: self._on_variant, False: self._off_variant}
@@ -210,9 +240,9 @@ class CompiledFlag:
         allocations: Mapping[str, list[list[int]]],
         rule: str | None,
     ) -> Step:
-        bucket = self._variant_bucket
+        bucket, experiment = self._variant_bucket, self._experiments.get(rule)
         ranges = [
-            (low, high, self._answer(variant, "SPLIT", rule))
+            (int(low), int(high), self._answer(variant, "SPLIT", rule, experiment=experiment))
             for variant, held in allocations.items()
             for low, high in held
         ]
@@ -231,3 +261,20 @@ class CompiledFlag:
 def _in_namespace(salt: str, low: int, high: int) -> Callable[[str | None], bool]:
     bucket = bucketing(salt)
     return lambda unit: unit is not None and low <= bucket(unit) < high
+
+
+class BrokenFlag(CompiledFlag):
+    """A flag whose row makes no sense: it answers an error to everybody."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        counter = tallies.of(name, None, "ERROR").counter
+        self.invalid = Evaluation(None, None, "ERROR", error_code="GENERAL", counter=counter)
+
+    def evaluate(
+        self, context: Context, flags: Mapping[str, CompiledFlag], nesting: int = 0
+    ) -> Evaluation:
+        return self.invalid
+
+    def unit(self, context: Context) -> str | None:
+        return None

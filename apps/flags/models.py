@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -283,3 +284,132 @@ class FlagVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.flag} version {self.number}"
+
+
+class Experiment(models.Model):
+    """A comparison of the variants that a rule of a flag, or its own rollout, divides units among.
+
+    Drafts may be edited; from the start on only what came of it is added.
+    """
+
+    class Status(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        RUNNING = "running", "Running"
+        STOPPED = "stopped", "Stopped"
+        SHIPPED = "shipped", "Shipped"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    name = models.CharField(max_length=200)
+    hypothesis = models.TextField(
+        help_text="What you expect to change, by how much, and why.",
+    )
+    flag = models.ForeignKey(FeatureFlag, on_delete=models.PROTECT, related_name="experiments")
+    # The id of one of the flag's rules; empty: the flag's own rollout.
+    rule = models.CharField(max_length=100, blank=True, default="", db_default="")
+    control_variant = models.CharField("control", max_length=100)
+    alpha = models.DecimalField(
+        "error rate",
+        max_digits=4,
+        decimal_places=3,
+        default=Decimal("0.05"),
+        validators=[MinValueValidator(Decimal("0.001")), MaxValueValidator(Decimal("0.2"))],
+        help_text="How often variants that are alike may be taken for different: 0.05 is 1 in 20.",
+    )
+    status = models.CharField(
+        max_length=20, choices=Status.choices, default=Status.DRAFT, editable=False
+    )
+    # As they stood at the start: the attribute that is bucketed, and {variant: hundredths of a %}.
+    unit = models.CharField(max_length=100, blank=True, default="", db_default="", editable=False)
+    split = models.JSONField(default=dict, db_default={}, blank=True, editable=False)
+    started_at = models.DateTimeField(null=True, editable=False)
+    stopped_at = models.DateTimeField(null=True, editable=False)
+    decision = models.TextField(blank=True, default="", db_default="", editable=False)
+    shipped_variant = models.CharField(
+        max_length=100, blank=True, default="", db_default="", editable=False
+    )
+    shipped_version = models.ForeignKey(
+        FlagVersion, null=True, on_delete=models.PROTECT, related_name="+", editable=False
+    )
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        editable=False,
+    )
+    version = models.PositiveIntegerField(default=1, db_default=1, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now())
+
+    class Meta:
+        db_table = "flag_experiments"
+        ordering: ClassVar[list[str]] = ["-created_at", "-id"]
+        permissions: ClassVar[list[tuple[str, Any]]] = [
+            ("run_experiment", "Can start and stop experiments and ship winners"),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["flag", "rule"],
+                condition=models.Q(status="running"),
+                name="flag_experiments_running",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status__in=["draft", "running", "stopped", "shipped"]),
+                name="flag_experiments_status_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(alpha__gte=Decimal("0.001"), alpha__lte=Decimal("0.2")),
+                name="flag_experiments_alpha_range",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status="draft", started_at__isnull=True)
+                | (models.Q(started_at__isnull=False) & ~models.Q(status="draft")),
+                name="flag_experiments_started",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ExperimentGoal(models.Model):
+    """What an experiment counts of a unit, within a window after it met its variant."""
+
+    class Kind(models.TextChoices):
+        CONVERSION = "conversion", "Whether it happened"
+        MEAN = "mean", "Sum of the values"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="goals")
+    position = models.PositiveSmallIntegerField()
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    # A reported event's name, or `api:` and the name of a route.
+    event = models.CharField(max_length=100)
+    window_hours = models.PositiveIntegerField(help_text="After the unit met its variant.")
+    is_primary = models.BooleanField(default=False, db_default=False)
+
+    class Meta:
+        db_table = "flag_experiment_goals"
+        verbose_name = "goal"
+        ordering: ClassVar[list[str]] = ["position"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["experiment", "position"], name="flag_experiment_goals_position"
+            ),
+            models.UniqueConstraint(
+                fields=["experiment"],
+                condition=models.Q(is_primary=True),
+                name="flag_experiment_goals_primary",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=["conversion", "mean"]),
+                name="flag_experiment_goals_kind_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(window_hours__range=(1, 2160)),
+                name="flag_experiment_goals_window",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.event}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from celery import shared_task
+from celery import shared_task, signals
 
 from apps.flags import operations
+from apps.flags.recording import recorder
 from layoverhq.tenancy import operator_scope
 
 log = structlog.get_logger(__name__)
@@ -21,3 +22,9 @@ def apply_schedules(**kwargs: Any) -> None:
         stepped = operations.apply_due_steps()
     if published or stepped:
         log.info("flag_schedules_applied", published=published, steps=stepped)
+
+
+@signals.worker_process_shutdown.connect
+def tell_what_was_counted(**kwargs: Any) -> None:
+    """Send what the worker's process counted before it ends."""
+    recorder.stop()

@@ -39,6 +39,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Categories", "category", "configs.configcategory"),
         ),
     ),
+    ("Flags", (("Experiments", "science", "flags.experiment"),)),
     (
         "Operations",
         (

@@ -35,6 +35,8 @@ PAGES = [
     "configs/configchangeset/add/",
     "configs/systemconfig/",
     "configs/configcategory/",
+    "flags/experiment/",
+    "flags/experiment/add/",
     "django_celery_beat/periodictask/",
     "django_celery_beat/crontabschedule/add/",
     "audit/auditevent/?since=ever",

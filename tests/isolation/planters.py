@@ -86,6 +86,15 @@ PLANTERS: dict[str, str] = {
             case when %(enterprise)s::uuid is null then 'superseded' else 'active' end
         )
     """,
+    "flag_exposures": """
+        insert into flag_exposures (
+            started_at, experiment_id, enterprise_id, unit, variant, exposed_at
+        ) values (current_date, uuidv7(), %(enterprise)s, uuidv7(), 'on', now())
+    """,
+    "tracked_events": """
+        insert into tracked_events (occurred_at, enterprise_id, unit, event)
+        values (now(), %(enterprise)s, uuidv7(), 'planted')
+    """,
     # The trigger on system_configs tells of the rows above.
     "snapshot_changes": "",
 }

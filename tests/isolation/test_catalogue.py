@@ -47,7 +47,8 @@ def test_tenant_tables__catalogue__are_found(database):
     found = {table.name for table in catalogue.tenant_tables(database)}
     assert found >= {
         "enterprises", "domains", "users", "api_keys", "offboardings", "travellers", "audit_log",
-        "system_configs", "config_release_tenants", "snapshot_changes",
+        "system_configs", "config_release_tenants", "snapshot_changes", "flag_exposures",
+        "tracked_events",
     }  # fmt: skip
 
 
@@ -222,10 +223,17 @@ def test_security_definer_functions__of_the_runtime_role__are_the_known_ones(dat
         "config_overrides_since(bigint)",
         "flag_directory(text[])",
         "flag_segment_directory()",
+        "flag_experiment_directory()",
         "snapshot_changes_since(text,bigint)",
         # What a flag is for a tenant: it reads no flag table itself.
         "evaluate_flag(text,jsonb,integer)",
         "is_feature_enabled(text,uuid,uuid)",
+        # What evaluation leaves behind, of all tenants at once; it can read none of it.
+        "record_flag_evaluations(jsonb)",
+        "record_flag_exposures(jsonb)",
+        "record_api_usage(jsonb)",
+        # A tenant's own events.
+        "record_tracked_events(jsonb)",
         # What it tells the operators of itself.
         "report_process(uuid,text,text,integer,timestamp with time zone,jsonb)",
         "report_process_end(uuid)",

@@ -97,6 +97,9 @@ ROUTES: dict[str, Route] = {
         Scope.CONFIGS_READ, ids=config_key, everybodys=True, writes=frozenset({"put", "delete"})
     ),
     "api-config-explain": Route(Scope.CONFIGS_READ, ids=config_key, everybodys=True),
+    "api-events-track": Route(
+        Scope.EVENTS_WRITE, posted={"events": [{"event": "seen", "user": "ann"}]}, status=202
+    ),
     # The stream process has the events: see tests/configs/test_stream.py.
     "api-events": Route(Scope.CONFIGS_READ, Scope.FLAGS_READ, status=404),
     "ofrep-flags": Route(Scope.FLAGS_READ, posted=CONTEXT),

@@ -23,11 +23,15 @@ class Listing:
         self._texts: dict[int, tuple[Evaluation, bytes]] = {}
 
     def bulk(self, context: Mapping[str, Any]) -> bytes:
-        """Return the document of all flags for a context."""
+        """Return the document of all flags for a context.
+
+        They are counted, but nobody has met an experiment's variant by that.
+        """
         flags, texts = self.content.flags, self._texts
         items = []
         for name, flag in self._flags:
             evaluation = flag.evaluate(context, flags)
+            next(evaluation.counter)
             written = texts.get(id(evaluation))
             items.append(written[1] if written else self.text(name, evaluation))
         return b'{"flags":[' + b",".join(items) + b"]}"
@@ -44,6 +48,9 @@ class Listing:
 def _document(name: str, evaluation: Evaluation, version: int) -> dict[str, Any]:
     """Return an evaluation as the protocol has it; without a value the caller's own holds."""
     document: dict[str, Any] = {"key": name}
+    if evaluation.error_code:
+        details = "The flag cannot be evaluated."
+        return {**document, "errorCode": evaluation.error_code, "errorDetails": details}
     if evaluation.value is not None:
         document["value"] = evaluation.value
     document["reason"] = evaluation.reason

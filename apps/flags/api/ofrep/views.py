@@ -14,7 +14,12 @@ from rest_framework.views import APIView
 
 from apps.flags.api.ofrep.authentication import KeyHeaderAuthentication
 from apps.flags.api.ofrep.contexts import evaluation_context
-from apps.flags.api.ofrep.errors import ContextTooLarge, FlagNotFound, ofrep_exception_handler
+from apps.flags.api.ofrep.errors import (
+    ContextTooLarge,
+    EvaluationRefused,
+    FlagNotFound,
+    ofrep_exception_handler,
+)
 from apps.flags.api.ofrep.listings import listing
 from apps.flags.api.ofrep.serializers import (
     BulkEvaluationSerializer,
@@ -100,6 +105,8 @@ class FlagView(OfrepView):
             # Else a change came in between, and the metadata would be of another version.
             if flags.directory.get() is content:
                 break
+        if evaluation.error_code:
+            raise EvaluationRefused("The flag cannot be evaluated.")
         text = listing(content).text(key, evaluation)
         return HttpResponse(text, content_type=JSON, headers={AS_OF: str(version)})
 
