@@ -7,12 +7,13 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from apps.flags.api.ofrep.authentication import KeyHeaderAuthentication
+from apps.flags.api.ofrep.authentication import HEADER, KeyHeaderAuthentication
 from apps.flags.api.ofrep.contexts import evaluation_context
 from apps.flags.api.ofrep.errors import (
     ContextTooLarge,
@@ -148,4 +149,5 @@ class FlagsView(OfrepView):
         told = any(f"{name}=" in query for name in CHANGE_TOLD)
         response = response_of(answer) if told else conditional(request, answer)
         response.headers[AS_OF] = str(version)
+        patch_vary_headers(response, [HEADER])
         return response
