@@ -26,6 +26,8 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 USER_AGENT_LENGTH = 300
 API_PREFIX = "/api/"
+# Flags answer OpenFeature's providers at the protocol's own address, with its own refusals.
+PRIVATE_PREFIXES = (API_PREFIX, "/ofrep/")
 
 
 def client_address(request: HttpRequest) -> str:
@@ -60,7 +62,7 @@ class RequestContextMiddleware:
         ):
             response = self.get_response(request)
             response["X-Request-ID"] = request_id
-            if request.path.startswith(API_PREFIX):
+            if request.path.startswith(PRIVATE_PREFIXES):
                 # A cache that ignores Authorization would hand one tenant's answer to the next.
                 response.setdefault("Cache-Control", "private, no-store")
             log.info(

@@ -26,8 +26,8 @@ from typing import Any
 import yaml
 
 from apps.configs.operations import UNSET
-from apps.configs.values import MAXIMUM_DEPTH
 from layoverhq.errors import FieldError, InvalidInput
+from layoverhq.strict_json import MAXIMUM_DEPTH
 from layoverhq.strict_yaml import (
     Node,
     StrictDumper,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 from uuid import UUID
 
 from jsonschema import Draft202012Validator
@@ -19,16 +19,17 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from apps.configs.models import UNIT_KEYWORD, ConfigKey, ValueType
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.sealing import CannotOpen, CannotSeal, seal, unseal
-
-T = TypeVar("T")
+from layoverhq.strict_json import (
+    MAXIMUM_DEPTH,
+    MAXIMUM_NUMBER,
+    NUMBER_TOO_LARGE,
+    STRICT_JSON,
+    strictly,
+)
 
 MAXIMUM_BYTES = 262_144
-MAXIMUM_DEPTH = 32
 MAXIMUM_SCHEMA_BYTES = 16_384
 MAXIMUM_SCHEMA_DEPTH = 8
-# Beyond it not every reader of JSON holds an integer exactly.
-MAXIMUM_NUMBER = 2**53
-NUMBER_TOO_LARGE = "Numbers go up to 2^53; write a larger one as text."
 
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     ValueType.STRING: (str,),
@@ -298,46 +299,6 @@ def _matches_in_many_ways(pattern: str) -> bool:
             manifold[-1] = True
         before = part
     return False
-
-
-def _refuse(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    named = dict(pairs)
-    if len(named) < len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return named
-
-
-class _TooLarge(ValueError):
-    """A number has more digits than any value may have."""
-
-
-def _integer(digits: str) -> int:
-    # Before int(), which refuses thousands of digits in words of its own.
-    if len(digits) > 20:
-        raise _TooLarge(NUMBER_TOO_LARGE)
-    return int(digits)
-
-
-STRICT_JSON = json.JSONDecoder(
-    parse_constant=_refuse, parse_int=_integer, object_pairs_hook=_unique
-)
-
-
-def strictly(read: Callable[[], T], field: str) -> T:
-    """Return what STRICT_JSON reads; raises InvalidInput of the field for what JSON is not."""
-    try:
-        return read()
-    except _TooLarge as error:
-        raise InvalidInput.of(field, str(error), code="number") from error
-    except RecursionError as error:
-        detail = f"At most {MAXIMUM_DEPTH} levels of nesting."
-        raise InvalidInput.of(field, detail, code="depth") from error
-    except ValueError as error:
-        raise InvalidInput.of(field, f"This is no JSON: {error}.", code="json") from error
 
 
 def parse_json(text: str, field: str) -> Any:

@@ -8,7 +8,7 @@ it stands, and an unknown operator makes the whole document false.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 from apps.flags.comparing import (
@@ -68,13 +68,16 @@ def compile_condition(document: Any, groups: Mapping[str, Group]) -> Matcher:
 
 
 class Group:
-    """A segment: its members, and what else belongs to it."""
+    """A segment: its members, what else belongs to it, and the segments that this asks for."""
 
-    __slots__ = ("conditions", "members")
+    __slots__ = ("asks", "conditions", "members")
 
-    def __init__(self, members: Elements, conditions: Matcher | None = None) -> None:
+    def __init__(
+        self, members: Elements, conditions: Matcher | None = None, asks: Set[str] = frozenset()
+    ) -> None:
         self.members = members
         self.conditions = conditions
+        self.asks = asks
 
     def holds(self, value: Any, context: Mapping[str, Any]) -> bool:
         """Return whether a member has this value, or the context meets the conditions."""
@@ -98,7 +101,7 @@ def compile_groups(segments: Mapping[str, tuple[Any, Any]]) -> dict[str, Group]:
     def compiled(name: str, known: Mapping[str, Group]) -> Group:
         _, document = segments[name]
         conditions = None if document is None else compile_condition(document, known)
-        return Group(elements[name], conditions)
+        return Group(elements[name], conditions, uses[name])
 
     before: dict[str, Group] = {}
     groups = {name: compiled(name, {}) for name in segments}

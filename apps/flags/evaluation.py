@@ -38,6 +38,7 @@ class Evaluation:
 
 
 FLAG_NOT_FOUND = Evaluation(None, None, "ERROR", error_code="FLAG_NOT_FOUND")
+PROVIDER_NOT_READY = Evaluation(None, None, "ERROR", error_code="PROVIDER_NOT_READY")
 
 Context = Mapping[str, Any]
 Step = Callable[[Context, str | None], Evaluation | None]
@@ -81,7 +82,7 @@ class CompiledFlag:
         self._experiments = {experiment.rule: experiment for experiment in experiments}
         self._enabled = flag.enabled
         self._prerequisites = [
-            (asked["flag"], frozenset(asked["variants"])) for asked in flag.prerequisites
+            (str(asked["flag"]), frozenset(asked["variants"])) for asked in flag.prerequisites
         ]
         self._values = {variant["key"]: variant["value"] for variant in flag.variants}
         self._boolean = flag.value_type == "boolean"
@@ -241,7 +242,7 @@ class CompiledFlag:
     ) -> Step:
         bucket, experiment = self._variant_bucket, self._experiments.get(rule)
         ranges = [
-            (low, high, self._answer(variant, "SPLIT", rule, experiment=experiment))
+            (int(low), int(high), self._answer(variant, "SPLIT", rule, experiment=experiment))
             for variant, held in allocations.items()
             for low, high in held
         ]
@@ -260,3 +261,20 @@ class CompiledFlag:
 def _in_namespace(salt: str, low: int, high: int) -> Callable[[str | None], bool]:
     bucket = bucketing(salt)
     return lambda unit: unit is not None and low <= bucket(unit) < high
+
+
+class BrokenFlag(CompiledFlag):
+    """A flag whose row makes no sense: it answers an error to everybody."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        counter = tallies.of(name, None, "ERROR").counter
+        self.invalid = Evaluation(None, None, "ERROR", error_code="GENERAL", counter=counter)
+
+    def evaluate(
+        self, context: Context, flags: Mapping[str, CompiledFlag], nesting: int = 0
+    ) -> Evaluation:
+        return self.invalid
+
+    def unit(self, context: Context) -> str | None:
+        return None

@@ -19,7 +19,8 @@ def surroundings(name: str) -> Surroundings:
     flags = {}
     dependents = []
     taken: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
-    for flag in FeatureFlag.objects.select_related("namespace").only(
+    # Plain rows: an import asks this of every flag.
+    for row in FeatureFlag.objects.exclude(name=name).values_list(
         "name",
         "variants",
         "is_protected",
@@ -29,23 +30,22 @@ def surroundings(name: str) -> Surroundings:
         "namespace_low",
         "namespace_high",
     ):
-        if flag.name == name:
-            continue
-        flags[flag.name] = Neighbour(
-            frozenset(variant["key"] for variant in flag.variants),
-            flag.is_protected,
-            flag.is_archived,
-            frozenset(each["flag"] for each in flag.prerequisites),
+        flag, variants, is_protected, is_archived, prerequisites, namespace, low, high = row
+        flags[flag] = Neighbour(
+            frozenset(variant["key"] for variant in variants),
+            is_protected,
+            is_archived,
+            frozenset(each["flag"] for each in prerequisites),
         )
-        if flag.is_archived:
+        if is_archived:
             continue
         dependents += [
-            (flag.name, flag.is_protected, frozenset(each["variants"]))
-            for each in flag.prerequisites
+            (flag, is_protected, frozenset(each["variants"]))
+            for each in prerequisites
             if each["flag"] == name
         ]
-        if flag.namespace and flag.namespace_low is not None and flag.namespace_high is not None:
-            taken[flag.namespace.name].append((flag.namespace_low, flag.namespace_high, flag.name))
+        if namespace is not None and low is not None and high is not None:
+            taken[namespace].append((low, high, flag))
     return Surroundings(
         flags=flags,
         dependents=dependents,

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+import structlog
 
 from apps.flags.conditions import Group, compile_groups
 from apps.flags.evaluation import (
     FLAG_NOT_FOUND,
+    PROVIDER_NOT_READY,
+    BrokenFlag,
     CompiledFlag,
     Definition,
     Evaluation,
@@ -18,6 +21,8 @@ from apps.flags.evaluation import (
 from apps.flags.exposing import RunningExperiment, exposures
 from apps.flags.recording import recorder
 from layoverhq.snapshot import Change, FollowingSnapshot
+
+log = structlog.get_logger(__name__)
 
 SEGMENTS = "select * from flag_segment_directory()"
 EXPERIMENTS = "select * from flag_experiment_directory()"
@@ -82,12 +87,9 @@ class FlagDirectory(FollowingSnapshot[Content]):
         for name in content.experiments.keys() | experiments.keys():
             if content.experiments.get(name) != experiments.get(name):
                 anew.add(name)
-        flags = {
-            name: CompiledFlag(flag, content.groups, experiments.get(name, ()))
-            if name in anew
-            else content.flags[name]
-            for name, flag in definitions.items()
-        }
+        kept = {name: flag for name, flag in content.flags.items() if name in definitions}
+        renewed = {name: definitions[name] for name in anew & definitions.keys()}
+        flags = {**kept, **_compiled(renewed, content.groups, experiments)}
         return Content(flags, definitions, content.groups, experiments, _routes(experiments))
 
 
@@ -99,11 +101,24 @@ def _content(
     groups = compile_groups(
         {segment["name"]: (segment["members"], segment["conditions"]) for segment in segments}
     )
-    flags = {
-        name: CompiledFlag(flag, groups, experiments.get(name, ()))
-        for name, flag in definitions.items()
-    }
+    flags = _compiled(definitions, groups, experiments)
     return Content(flags, definitions, groups, experiments, _routes(experiments))
+
+
+def _compiled(
+    definitions: Mapping[str, Definition],
+    groups: Mapping[str, Group],
+    experiments: Mapping[str, tuple[RunningExperiment, ...]],
+) -> dict[str, CompiledFlag]:
+    flags: dict[str, CompiledFlag] = {}
+    for name, definition in definitions.items():
+        try:
+            flags[name] = CompiledFlag(definition, groups, experiments.get(name, ()))
+        except Exception:
+            # A row that no operation wrote takes itself out of use, and no other flag with it.
+            log.exception("flag_unusable", flag=name)
+            flags[name] = BrokenFlag(name)
+    return flags
 
 
 def _running(rows: list[dict[str, Any]]) -> dict[str, tuple[RunningExperiment, ...]]:
@@ -141,7 +156,11 @@ class Flags:
 
         It is counted, and where an experiment's split decided, the unit has met its variant.
         """
-        flags = self.directory.get().flags
+        try:
+            flags = self.directory.get().flags
+        except psycopg.Error:
+            # This process holds no flags yet, and the database is away.
+            return PROVIDER_NOT_READY
         flag = flags.get(name)
         if flag is None:
             return FLAG_NOT_FOUND

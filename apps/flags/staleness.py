@@ -101,5 +101,4 @@ def _unread(flag: FeatureFlag, read: Mapping[str, datetime], now: datetime) -> s
     if last is None and flag.created_at > now - QUIET:
         return ""
     since = "since it was made" if last is None else f"for {(now - last).days} days"
-    lists = " by itself, which a list of all flags is not" if flag.tenant_visible else ""
-    return f"Nobody has asked for it{lists} {since}."
+    return f"Nobody has asked for it {since}."

@@ -11,12 +11,14 @@ import schemathesis
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
 from django.test import Client
+from django.urls import get_resolver
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
 from layoverhq.errors import PROBLEM_CONTENT_TYPE
-from tests.isolation.test_routes import API, plant_offer
+from layoverhq.openapi import JSON
+from tests.isolation.test_routes import API, PREFIXES, patterns, plant_offer
 from tests.tenants import factories
 
 load_all_checks()
@@ -24,29 +26,30 @@ load_all_checks()
 # An airport that does not exist, or a day that is past, fits the document and is refused.
 KNOWING_BETTER = CHECKS.get_one("positive_data_acceptance")
 
+# Where OpenFeature's protocol says how refusals read, and where a key may be.
+OFREP = ("/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags/{key}")
+
 SCHEMA = schemathesis.openapi.from_wsgi("/api/schema", WSGIHandler())
 OPERATIONS = {operation.ok().label: operation.ok() for operation in SCHEMA.get_all_operations()}
 
 
 @pytest.fixture(scope="module")
 def headers() -> dict[str, str]:
-    """The header of an enterprise that has an offer of its own."""
+    """The headers of an enterprise that has an offer of its own, wherever a key may be."""
     enterprise = factories.make_enterprise()
     plant_offer(enterprise)
     issued = factories.make_key(enterprise)
     factories.await_key(issued.token)
-    return {"Authorization": f"Bearer {issued.token}"}
+    return {"Authorization": f"Bearer {issued.token}", "X-API-Key": issued.token}
 
 
 def test_document__every_route_of_the_api__is_in_it():
     assert len(OPERATIONS) >= len(API)
     assert {operation.path for operation in OPERATIONS.values()} == {
-        "/" + re.sub(r"<\w+:(\w+)>", r"{\1}", route) for route in routes()
+        "/" + re.sub(r"<\w+:(\w+)>", r"{\1}", route)
+        for route, _ in patterns(get_resolver())
+        if route.startswith(PREFIXES)
     }
-
-
-def routes() -> set[str]:
-    return {f"api/v1/{pattern.pattern}" for pattern in API.values()}
 
 
 @pytest.mark.parametrize("label", sorted(OPERATIONS))
@@ -63,7 +66,10 @@ def test_operation__whatever_is_sent__is_answered_as_documented(label, mode, hea
     @given(case=OPERATIONS[label].as_strategy(generation_mode=mode))
     def call(case: Any) -> None:
         response = case.call_and_validate(headers=headers, excluded_checks=[KNOWING_BETTER])
-        if response.status_code >= 400:
+        if response.status_code >= 400 and label.endswith(OFREP):
+            assert response.headers["content-type"] == [JSON]
+            assert response.json()["errorCode"]
+        elif response.status_code >= 400:
             assert response.headers["content-type"] == [PROBLEM_CONTENT_TYPE]
             assert response.json()["status"] == response.status_code
 
@@ -79,15 +85,17 @@ def test_document__every_operation__needs_a_key_and_tells_its_refusals():
     document = SCHEMA.raw_schema
     scheme = document["components"]["securitySchemes"]["ApiKey"]
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
-    for methods in document["paths"].values():
+    for path, methods in document["paths"].items():
         for operation in methods.values():
-            assert operation["security"] == [{"ApiKey": []}]
+            assert {"ApiKey": []} in operation["security"]
+            assert len(operation["security"]) == 1 + path.endswith(OFREP)
             assert operation["summary"]
             assert {"400", "401", "403", "503"} <= set(operation["responses"])
             assert {"200", "202", "204"} & set(operation["responses"])
             for status, response in operation["responses"].items():
                 if status >= "400":
-                    assert set(response["content"]) == {PROBLEM_CONTENT_TYPE}
+                    refusal = JSON if path.endswith(OFREP) else PROBLEM_CONTENT_TYPE
+                    assert set(response["content"]) == {refusal}
 
 
 def test_docs__swagger_ui__comes_from_the_package_alone():

@@ -11,12 +11,12 @@ from django.test import Client
 
 from apps.audit.models import AuditEvent
 from apps.configs.api.answers import KEPT_BYTES, Listings, listing
-from apps.configs.api.parsers import parse_members
 from apps.configs.models import ConfigCategory, SystemConfig
 from apps.configs.runtime import configs, override_config
 from apps.tenants.directory import api_keys
 from apps.tenants.models import Enterprise, Scope
 from layoverhq.errors import PROBLEM_CONTENT_TYPE, InvalidInput
+from layoverhq.strict_json import parse_members
 from layoverhq.tenancy import operator_scope
 from tests.configs.declared import declare, own_versions, publish
 from tests.isolation import roles

@@ -31,11 +31,15 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.configs import stream as streaming
 from apps.configs.models import ConfigCategory
 from apps.configs.operations import UNSET, Proposal, set_override
 from apps.configs.runtime import configs
-from apps.configs.stream import EventsApp, Hub, Position, events_of
+from apps.configs.stream import hub as streaming
+from apps.configs.stream.asgi import EventsApp
+from apps.configs.stream.changes import ConfigChanges
+from apps.configs.stream.hub import Hub
+from apps.configs.stream.places import Place, parsed, written
+from apps.configs.stream.sources import events_of
 from apps.tenants.directory import api_keys
 from apps.tenants.models import ApiKey, Enterprise, Scope
 from apps.tenants.operations import resume_enterprise, revoke_api_keys, suspend_enterprise
@@ -52,6 +56,7 @@ from tests.servers import WORKER
 from tests.tenants import factories
 
 PATH = "/api/v1/events"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 PATIENCE_SECONDS = 20
 STREAMS = 1000
 # Each worker looks for its ports in a range of its own.
@@ -60,6 +65,8 @@ FIRST_PORT = 18_000 + 500 * (int(WORKER.removeprefix("gw")) + 1 if WORKER != "ma
 
 class Server:
     """A running `manage.py stream`."""
+
+    command = "stream"
 
     def __init__(self, environ: dict[str, str], log: Path) -> None:
         self.port = next(free_ports(FIRST_PORT))
@@ -70,7 +77,7 @@ class Server:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "stream"],
+                [sys.executable, "manage.py", self.command],
                 cwd=live_settings.BASE_DIR,
                 env={**os.environ, **self._environ, "PORT": str(self.port)},
                 stderr=log,
@@ -85,7 +92,7 @@ class Server:
     def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                connection.sendall(HEALTH)
                 return connection.recv(15) == b"HTTP/1.1 200 OK"
         except OSError:
             return False
@@ -96,9 +103,9 @@ class Server:
 
 
 @contextmanager
-def serving(environ: dict[str, str] | None = None) -> Iterator[Server]:
+def serving(environ: dict[str, str] | None = None, kind: type[Server] = Server) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(environ or {}, Path(folder) / "log")
+        server = kind(environ or {}, Path(folder) / "log")
         try:
             yield server
         finally:
@@ -184,7 +191,8 @@ def server(_database: None) -> Iterator[Server]:
 
 @pytest.fixture
 def token(enterprise: Enterprise) -> str:
-    return factories.make_key(enterprise).token
+    """A key that reads configuration and no flags, so that ids have one list."""
+    return factories.make_key(enterprise, (Scope.CONFIGS_READ, Scope.CONFIGS_WRITE)).token
 
 
 @pytest.fixture
@@ -397,7 +405,7 @@ def test_resume__id_that_is_none__is_told_to_begin_anew(connect_to, enterprise, 
         assert event["version"] > reset["version"]
 
 
-def test_resume__id_with_a_part_of_a_later_release__is_understood(connect_to, enterprise, token):
+def test_resume__id_with_a_list_that_is_not_the_keys__is_understood(connect_to, enterprise, token):
     key = declare()
     last = connect_to(token).last
     publish((key, 1))
@@ -481,8 +489,8 @@ def test_key__that_is_none__is_401(server, token):
 
 
 def test_key__without_the_scope__is_403(connect_to, enterprise):
-    others = [scope for scope in Scope if scope != Scope.CONFIGS_READ]
-    client = connect_to(factories.make_key(enterprise, others).token, status=403)
+    others = set(Scope) - {Scope.CONFIGS_READ, Scope.FLAGS_READ}
+    client = connect_to(factories.make_key(enterprise, sorted(others)).token, status=403)
     body = refusal(client)
     assert body["code"] == "scope_missing"
     assert Scope.CONFIGS_READ in body["detail"]
@@ -840,12 +848,14 @@ KEYS = st.from_regex(r"[a-z][a-z0-9_]{0,5}\.[a-z][a-z0-9_]{0,5}", fullmatch=True
 
 
 @given(VERSIONS, st.none() | KEYS)
-def test_position__written_and_read__is_the_same(version, key):
-    position = Position(version, key)
-    assert Position.parse(str(position)) == position
-    assert Position.parse(f"{position};flags=7;more=x/y") == position
+def test_places__written_and_read__are_the_same(version, key):
+    places = {"configs": Place(version, key), "flags": Place(7)}
+    assert parsed(written(places), {"configs", "flags"}) == places
+    mine = {"configs": Place(version, key)}
+    assert parsed(f"{written(mine)};flags=7;more=x/y", {"configs"}) == mine
 
 
+SOURCE = ConfigChanges()
 CHANGES = st.lists(
     st.tuples(st.integers(1, 6), st.sampled_from("abcde"), st.booleans()), max_size=30
 )
@@ -856,22 +866,22 @@ def test_events__cut_anywhere_and_resumed__are_each_told_once(rows, cut):
     tenant = uuid4()
     changes = [Change(version, key, tenant if own else None) for version, key, own in sorted(rows)]
     visible = set("abcd")
-    whole = events_of(changes, visible)
-    assert {event.key for event in whole} == {change.subject for change in changes} & visible
-    order = [(event.version, event.key) for event in whole]
+    whole = events_of(SOURCE, changes, visible)
+    assert {event.name for event in whole} == {change.subject for change in changes} & visible
+    order = [(event.version, event.name) for event in whole]
     assert order == sorted(order)
-    at = whole[cut % len(whole)].after if whole else Position(0)
-    told = [event for event in whole if at.covers(event.version, event.key)]
-    rest = events_of([c for c in changes if c.version > at.whole], visible)
-    left = [event for event in rest if not at.covers(event.version, event.key)]
-    assert [(e.after, e.key) for e in told + left] == [(e.after, e.key) for e in whole]
+    at = whole[cut % len(whole)].after if whole else Place(0)
+    told = [event for event in whole if at.covers(event.version, event.name)]
+    rest = events_of(SOURCE, [c for c in changes if c.version > at.whole], visible)
+    left = [event for event in rest if not at.covers(event.version, event.name)]
+    assert [(e.after, e.name) for e in told + left] == [(e.after, e.name) for e in whole]
 
 
 def serve_here(token: str, send: Any, during: Any, *, capacity: int = 10) -> None:
     """Serve one client in this process, until its stream ends; `during` runs beside it."""
 
     async def main() -> None:
-        hub = Hub(capacity)
+        hub = Hub(capacity, [SOURCE])
         hub.start()
         scope = {
             "type": "http",
@@ -972,19 +982,20 @@ def test_resume__process_behind_the_database__tells_of_a_key_that_it_does_not_kn
         return name
 
     async def main() -> None:
-        hub = Hub(capacity=1)
+        hub = Hub(1, [SOURCE])
+        feed = hub.feeds["configs"]
         hub.start()
         stream = hub.join(principal)
-        behind = hub.version
+        behind = feed.version
         listener.stop()
         try:
             name = await asyncio.to_thread(change)
             events = await hub.missed(stream, f"configs={behind - 1}")
-            assert hub.version == behind
-            assert [event.key for event in events] == [known.key, name]
+            assert feed.version == behind
+            assert [event.name for event in events] == [known.key, name]
         finally:
             listener.start()
-        while hub.version < events[-1].version:
+        while feed.version < events[-1].version:
             await asyncio.sleep(0.01)
         # The live feed tells it as well, and it is not sent again.
         assert await stream.next(PATIENCE_SECONDS) == b""

@@ -15,10 +15,11 @@ from apps.tenants.models import Enterprise, Scope
 from apps.tenants.operations import IssuedKey
 from layoverhq.errors import PROBLEM_CONTENT_TYPE
 from tests.configs.declared import declare, publish
+from tests.flags.rows import plant_flag
 from tests.isolation import roles
 from tests.tenants import factories
 
-PREFIX = "api/v1/"
+PREFIXES = ("api/v1/", "ofrep/v1/")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Victim:
     key: IssuedKey
     offer_id: str = ""
     config_key: str = ""
+    flag: str = ""
     own_words: str = ""
 
     @property
@@ -51,10 +53,11 @@ class Route:
 
     Where the names are `everybodys`, each tenant sees its own of what they name. `status` is what
     those who may are answered, `writes` the methods that do not only read. One that is only posted
-    to has a body in `posted`.
+    to has a body in `posted`. `also` is another scope that suffices.
     """
 
     scope: Scope
+    also: Scope | None = None
     ids: Callable[[Victim], dict[str, Any]] | None = None
     query: dict[str, str] = field(default_factory=dict)
     everybodys: bool = False
@@ -63,12 +66,19 @@ class Route:
     posted: dict[str, Any] | None = None
 
     @property
+    def method(self) -> str:
+        return "get" if self.posted is None else "post"
+
+    @property
     def foreign_status(self) -> int:
         return 404 if self.ids and not self.everybodys else self.status
 
 
 def config_key(victim: Victim) -> dict[str, Any]:
     return {"key": victim.config_key}
+
+
+CONTEXT = {"context": {"targetingKey": "a-traveller"}}
 
 
 TOMORROW = date.today() + timedelta(days=1)
@@ -91,7 +101,11 @@ ROUTES: dict[str, Route] = {
         Scope.EVENTS_WRITE, posted={"events": [{"event": "seen", "user": "ann"}]}, status=202
     ),
     # The stream process has the events: see tests/configs/test_stream.py.
-    "api-events": Route(Scope.CONFIGS_READ, status=404),
+    "api-events": Route(Scope.CONFIGS_READ, Scope.FLAGS_READ, status=404),
+    "ofrep-flags": Route(Scope.FLAGS_READ, posted=CONTEXT),
+    "ofrep-flag": Route(
+        Scope.FLAGS_READ, ids=lambda victim: {"key": victim.flag}, everybodys=True, posted=CONTEXT
+    ),
 }
 
 
@@ -107,7 +121,7 @@ def patterns(resolver: URLResolver, before: str = "") -> Iterator[tuple[str, URL
 API = {
     pattern.name or route: pattern
     for route, pattern in patterns(get_resolver())
-    if route.startswith(PREFIX)
+    if route.startswith(PREFIXES)
 }
 
 
@@ -149,7 +163,12 @@ def victim() -> Victim:
     key = factories.make_key(enterprise, name=factories.unique("victims-key"))
     config, words = declare("string"), factories.unique("victims-words")
     publish((config, words, enterprise))
-    return Victim(enterprise, key, plant_offer(enterprise), config.key, words)
+    flag = plant_flag(
+        value_type="string",
+        variants=[{"key": "on", "value": "for everybody"}, {"key": "own", "value": words}],
+        tenant_overrides={str(enterprise.id): "own"},
+    )
+    return Victim(enterprise, key, plant_offer(enterprise), config.key, flag, words)
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +198,16 @@ def assert_problem(response: Any, status: int, code: str, victim: Victim) -> Non
     assert body["status"] == status
     assert body["code"] == code
     assert body["request_id"] == response.headers["X-Request-ID"]
+    assert_no_trace(response, victim)
+
+
+def assert_refused(name: str, response: Any, status: int, code: str, victim: Victim) -> None:
+    if not name.startswith("ofrep"):
+        assert_problem(response, status, code, victim)
+        return
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.json()["errorCode"] == "GENERAL"
     assert_no_trace(response, victim)
 
 
@@ -238,17 +267,17 @@ def test_route__the_victims_own_key__finds_it(name, victim):
 def test_route__without_a_usable_key__is_401(name, header, victim):
     client = Client(headers={"Authorization": header} if header is not None else {})
     response = call(client, name, victim)
-    assert_problem(response, 401, "not_authenticated", victim)
+    assert_refused(name, response, 401, "not_authenticated", victim)
     assert response.headers["WWW-Authenticate"].startswith("Bearer ")
 
 
 @pytest.mark.parametrize("name", sorted(API))
 def test_route__key_without_its_scope__is_403(name, victim):
-    others = [scope for scope in Scope if scope != ROUTES[name].scope]
+    others = [scope for scope in Scope if scope not in (ROUTES[name].scope, ROUTES[name].also)]
     client = factories.make_client(factories.make_enterprise(), others)
     response = call(client, name, victim)
-    assert_problem(response, 403, "scope_missing", victim)
-    assert ROUTES[name].scope in response.json()["detail"]
+    assert_refused(name, response, 403, "scope_missing", victim)
+    assert ROUTES[name].scope in response.content.decode()
 
 
 @pytest.mark.parametrize("name", sorted(API))
@@ -270,19 +299,18 @@ def test_route__context_in_the_callers_headers__is_not_believed(name, attacker, 
 READING = [
     (name, method)
     for name in sorted(API)
-    for method in ("post", "put", "patch", "delete")
-    if method not in ROUTES[name].writes
-    and not (method == "post" and ROUTES[name].posted is not None)
+    for method in ("get", "post", "put", "patch", "delete")
+    if method not in ROUTES[name].writes | {ROUTES[name].method}
 ]
 WRITING = [(name, method) for name in sorted(API) for method in sorted(ROUTES[name].writes)]
 
 
 @pytest.mark.parametrize(("name", "method"), READING)
-def test_route__writing_to_a_reading_one__is_405(name, method, attacker, victim):
+def test_route__method_that_it_does_not_have__is_405(name, method, attacker, victim):
     response = getattr(attacker, method)(address(name, victim), content_type="application/json")
-    assert_problem(response, 405, "method_not_allowed", victim)
-    assert ("GET" if ROUTES[name].posted is None else "POST") in response.headers["Allow"]
-    assert "{" not in response.json()["title"]
+    assert_refused(name, response, 405, "method_not_allowed", victim)
+    assert ROUTES[name].method.upper() in response.headers["Allow"]
+    assert "{" not in response.json().get("title", "")
 
 
 @pytest.mark.parametrize(("name", "method"), WRITING)

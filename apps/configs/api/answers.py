@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
-
-from rest_framework.utils.encoders import JSONEncoder
 
 from apps.configs.models import UNIT_KEYWORD, ConfigKey, SystemConfig
 from apps.configs.operations import UnknownKey
 from apps.configs.queries import Layer, explain_config
 from apps.configs.runtime import ABSENT, Content, Entry
 from apps.configs.values import Declaration, fault_of
+from layoverhq.answers import Answer, encoded
 from layoverhq.tenancy import TenantRef
 
 TENANT, RELEASE, PLATFORM, DEFAULT = SOURCES = ("tenant", "release", "platform", "default")
 
 # With ten thousand visible keys a body has two megabytes, and there may be many tenants.
 KEPT_BYTES = 32 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A body with its strong entity tag."""
-
-    body: bytes
-    etag: str
-
-    @classmethod
-    def of(cls, body: bytes) -> Answer:
-        """Tag a body by what it holds."""
-        return cls(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
-
-
-def encoded(document: Any) -> bytes:
-    """Return JSON as short as can be; read-only mappings count as objects."""
-    return json.dumps(document, cls=JSONEncoder, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class Listings:

@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponse, HttpResponseNotModified, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_vary_headers
-from django.utils.http import parse_etags
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.permissions import SAFE_METHODS
@@ -19,8 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.configs.api.answers import Answer, detail, encoded, explanation, listing
-from apps.configs.api.parsers import StrictJSONParser
+from apps.configs.api.answers import detail, explanation, listing
 from apps.configs.api.serializers import (
     ConfigListSerializer,
     ConfigSerializer,
@@ -34,8 +31,10 @@ from apps.tenants.api.authentication import principal_of
 from apps.tenants.directory import Principal
 from apps.tenants.models import Scope
 from layoverhq import context
+from layoverhq.answers import Answer, conditional, encoded, response_of
 from layoverhq.errors import DomainError, FieldError, InvalidInput
 from layoverhq.openapi import JSON, problem_responses
+from layoverhq.parsers import StrictJSONParser
 from layoverhq.query_string import parse_query, printable
 from layoverhq.tenancy import tenant_scope
 
@@ -109,7 +108,7 @@ class ConfigListView(APIView):
         configs.directory.get()
         # Read before the content that is told, which is at least as new.
         version = configs.directory.version
-        response = _told(request, listing(configs.directory.get(), tenant.id, prefix or ""))
+        response = conditional(request, listing(configs.directory.get(), tenant.id, prefix or ""))
         response.headers[AS_OF] = str(version)
         return response
 
@@ -138,7 +137,7 @@ class ConfigView(APIView):
         _check(key)
         with tenant_scope(principal.tenant):
             told = detail(principal.tenant, key)
-        return _told(request, Answer.of(encoded(told)))
+        return conditional(request, Answer.of(encoded(told)))
 
     @extend_schema(
         operation_id="set_config",
@@ -169,7 +168,7 @@ class ConfigView(APIView):
             )
             told = detail(principal.tenant, key)
         answer = Answer.of(encoded(told))
-        return _response(answer, status=200 if version else 201)
+        return response_of(answer, status=200 if version else 201)
 
     @extend_schema(
         operation_id="clear_config",
@@ -230,14 +229,15 @@ class EventsView(APIView):
     """Where the stream is: a process of its own serves it, since an open stream here would hold
     one of few threads."""
 
-    required_scope = Scope.CONFIGS_READ
+    required_scope = (Scope.CONFIGS_READ, Scope.FLAGS_READ)
 
     @extend_schema(
         operation_id="events",
-        summary="Changes of configuration, as they happen",
+        summary="Changes of configuration and of flags, as they happen",
         description=(
-            "Server-sent events, from the `stream` process. `config_change` names a key and never"
-            " its value; `reset` says that changes were missed: read everything anew."
+            "Server-sent events, from the `stream` process. `config_change` names a key and"
+            " `flag_change` a flag, never a value; `reset` says that changes of a list were missed:"
+            " read it anew. A key is told of what its scopes let it read."
         ),
         parameters=[
             OpenApiParameter(
@@ -308,23 +308,3 @@ def _override(body: Any) -> tuple[Any, int]:
     if errors:
         raise InvalidInput(errors)
     return body["value"], version
-
-
-def _told(request: Request, answer: Answer) -> HttpResponseBase:
-    """Return the answer, or 304 to a caller that has it."""
-    held = parse_etags(request.headers.get("If-None-Match", ""))
-    if "*" in held or answer.etag in {tag.removeprefix("W/") for tag in held}:
-        return _tagged(HttpResponseNotModified(), answer)
-    return _response(answer)
-
-
-def _response(answer: Answer, *, status: int = 200) -> HttpResponse:
-    return _tagged(HttpResponse(answer.body, status=status, content_type=JSON), answer)
-
-
-def _tagged(response: HttpResponse, answer: Answer) -> HttpResponse:
-    response.headers["ETag"] = answer.etag
-    # The caller's own cache may keep it, and asks each time whether it still holds.
-    response.headers["Cache-Control"] = "private, no-cache"
-    patch_vary_headers(response, ["Authorization"])
-    return response

@@ -13,7 +13,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.configs.values import STRICT_JSON, strictly
 from apps.flags.experiments import EVENT_PATTERN
 from apps.flags.exposing import LONGEST_UNIT
 from apps.flags.tracking import LONGEST_ID, MAXIMUM_EVENTS, track
@@ -22,6 +21,7 @@ from apps.tenants.models import Scope
 from layoverhq.errors import InvalidInput
 from layoverhq.openapi import JSON, problem_responses
 from layoverhq.query_string import parse_query
+from layoverhq.strict_json import STRICT_JSON, strictly
 
 
 class BatchParser(BaseParser):

@@ -32,7 +32,7 @@ begin atomic
         f.conditions, f.tenant_overrides, f.user_overrides, f.value_type, f.variants,
         f.on_variant, f.off_variant, f.allocations, f.rules, f.prerequisites, f.bucketing_unit,
         f.salt, n.salt, f.namespace_low, least(f.namespace_high, 10000 - n.holdout),
-        f.tenant_visible, f.version
+        f.tenant_visible and not f.is_archived, f.version
     from public.feature_flags f
     left join public.flag_namespaces n on n.id = f.namespace_id
     where names is null or f.name = any (names);

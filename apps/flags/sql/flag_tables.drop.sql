@@ -1,3 +1,6 @@
+alter table public.feature_flags
+    drop constraint feature_flags_members,
+    drop constraint feature_flags_shapes;
 alter table public.flag_versions drop constraint flag_versions_definition_size;
 drop trigger flag_versions_guard on public.flag_versions;
 drop function public.guard_flag_version();

@@ -37,3 +37,25 @@ create trigger flag_versions_guard before update on public.flag_versions
 
 alter table public.flag_versions
     add constraint flag_versions_definition_size check (octet_length(definition::text) <= 2000000);
+
+-- The shapes that code relies on. What stands in them is checked when a definition is saved.
+alter table public.feature_flags
+    add constraint feature_flags_shapes check (
+        jsonb_typeof(variants) = 'array'
+        and jsonb_typeof(rules) = 'array'
+        and jsonb_typeof(prerequisites) = 'array'
+        and jsonb_typeof(steps) = 'array'
+        and jsonb_typeof(allocations) = 'object'
+        and jsonb_typeof(tenant_overrides) = 'object'
+        and jsonb_typeof(user_overrides) = 'object'
+    ),
+    add constraint feature_flags_members check (
+        not variants @? '$[*] ? (!(@.key.type() == "string") || !exists(@.value))'
+        and not rules @? '$[*] ? (
+            !(@.id.type() == "string") || !(@.rollout.type() == "number") || !exists(@.conditions)
+        )'
+        and not prerequisites @? '$[*] ? (
+            !(@.flag.type() == "string") || !exists(@.variants)
+        )'
+        and not steps @? '$[*] ? (!(@.at.type() == "string"))'
+    );

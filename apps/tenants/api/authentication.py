@@ -70,17 +70,21 @@ def admitted(principal: Principal | None) -> Principal:
     return principal
 
 
-def require_scope(principal: Principal, needed: str) -> None:
-    """Raise ScopeMissing for a key that lacks the scope."""
-    if needed not in principal.scopes:
-        raise ScopeMissing(f"This needs a key with the scope {needed}.")
+def require_scope(principal: Principal, *needed: str) -> None:
+    """Raise ScopeMissing for a key that has none of the scopes."""
+    if principal.scopes.isdisjoint(needed):
+        raise ScopeMissing(f"This needs a key with the scope {' or '.join(needed)}.")
 
 
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer <key>`; answered from memory."""
 
-    def authenticate(self, request: Request) -> tuple[Principal, Principal]:
-        principal = authenticated(request.headers.get("Authorization", ""))
+    def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
+        return self.admit(request.headers.get("Authorization", ""))
+
+    def admit(self, authorization: str) -> tuple[Principal, Principal]:
+        """Return whose key it is, as DRF's user and auth, and note its use."""
+        principal = authenticated(authorization)
         api_keys.touch(principal)
         return principal, principal
 
@@ -89,11 +93,14 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class HasRequiredScope(BasePermission):
-    """A view names its scope in `required_scope`; one that names none is open to no key."""
+    """A view names its scope, or several of which one does, in `required_scope`.
+
+    One that names none is open to no key.
+    """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         needed = getattr(view, "required_scope", None)
-        if needed is None:
+        if not needed:
             return False
-        require_scope(principal_of(request), needed)
+        require_scope(principal_of(request), *([needed] if isinstance(needed, str) else needed))
         return True

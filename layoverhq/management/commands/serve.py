@@ -13,6 +13,9 @@ from layoverhq import environment
 from layoverhq.snapshot import connect
 from layoverhq.startup import verify
 
+# How long requests may take to end.
+STOP_SECONDS = 10
+
 
 class Command(BaseCommand):
     help = "Serve API, admin and docs over HTTP (granian, WSGI) on PORT."
@@ -35,6 +38,8 @@ class Command(BaseCommand):
             f"--blocking-threads={configs.get('web.threads')}",
             "--backlog=2048",
             "--respawn-failed-workers",
+            # One whose signal another of its threads takes is never told, and would be waited for.
+            f"--workers-kill-timeout={STOP_SECONDS}",
             "--no-access-log",
             "layoverhq.wsgi:application",
         ]

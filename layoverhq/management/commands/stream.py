@@ -11,7 +11,10 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
 
-from apps.configs.stream import EventsApp, Hub
+from apps.configs.stream.asgi import EventsApp
+from apps.configs.stream.changes import ConfigChanges
+from apps.configs.stream.hub import Hub
+from apps.flags.stream import FlagChanges
 from layoverhq import environment, processes
 from layoverhq.snapshot import listener
 from layoverhq.startup import verify
@@ -25,7 +28,7 @@ STOP_SECONDS = 3
 
 
 class Command(BaseCommand):
-    help = "Stream changes of configuration to tenants (granian, ASGI) on PORT."
+    help = "Stream changes of configuration and flags to tenants (granian, ASGI) on PORT."
 
     def handle(self, *args: Any, **options: Any) -> None:
         processes.be("stream")
@@ -53,7 +56,7 @@ async def serve(host: str, port: int, *, capacity: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    hub = Hub(capacity)
+    hub = Hub(capacity, [ConfigChanges(), FlagChanges()])
     hub.start()
     server = Server(
         EventsApp(hub),

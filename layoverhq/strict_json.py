@@ -1,37 +1,64 @@
-"""JSON bodies, read strictly: what JSON does not know is refused by the member that holds it."""
+"""JSON, read strictly: what it does not know is refused by the member that holds it."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
-from rest_framework.parsers import BaseParser
-
-from apps.configs.values import STRICT_JSON, strictly
 from layoverhq.errors import InvalidInput
 from layoverhq.query_string import printable
+
+T = TypeVar("T")
+
+MAXIMUM_DEPTH = 32
+# Beyond it not every reader of JSON holds an integer exactly.
+MAXIMUM_NUMBER = 2**53
+NUMBER_TOO_LARGE = "Numbers go up to 2^53; write a larger one as text."
 
 BODY = "body"
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
-class StrictJSONParser(BaseParser):
-    """Parses an object; raises InvalidInput."""
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
 
-    media_type = "application/json"
 
-    def parse(
-        self,
-        stream: IO[Any],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        try:
-            text = stream.read().decode()
-        except UnicodeDecodeError as error:
-            raise InvalidInput.of(BODY, "This is not UTF-8.", code="not_utf8") from error
-        return parse_members(text)
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return named
+
+
+class _TooLarge(ValueError):
+    """A number has more digits than any value may have."""
+
+
+def _integer(digits: str) -> int:
+    # Before int(), which refuses thousands of digits in words of its own.
+    if len(digits) > 20:
+        raise _TooLarge(NUMBER_TOO_LARGE)
+    return int(digits)
+
+
+STRICT_JSON = json.JSONDecoder(
+    parse_constant=_refuse, parse_int=_integer, object_pairs_hook=_unique
+)
+
+
+def strictly(read: Callable[[], T], field: str) -> T:
+    """Return what STRICT_JSON reads; raises InvalidInput of the field for what JSON is not."""
+    try:
+        return read()
+    except _TooLarge as error:
+        raise InvalidInput.of(field, str(error), code="number") from error
+    except RecursionError as error:
+        detail = f"At most {MAXIMUM_DEPTH} levels of nesting."
+        raise InvalidInput.of(field, detail, code="depth") from error
+    except ValueError as error:
+        raise InvalidInput.of(field, f"This is no JSON: {error}.", code="json") from error
 
 
 def parse_members(text: str) -> dict[str, Any]:

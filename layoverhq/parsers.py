@@ -1,0 +1,29 @@
+"""The bodies that the API reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rest_framework.parsers import BaseParser
+
+from layoverhq.errors import InvalidInput
+from layoverhq.strict_json import BODY, parse_members
+
+
+class StrictJSONParser(BaseParser):
+    """Parses an object; raises InvalidInput."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        try:
+            text = stream.read().decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInput.of(BODY, "This is not UTF-8.", code="not_utf8") from error
+        return parse_members(text)
