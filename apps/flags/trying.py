@@ -7,9 +7,9 @@ from copy import copy
 from typing import Any
 
 from apps.flags.allocation import allocate
-from apps.flags.evaluation import Context, Definition
-from apps.flags.explaining import Explanation, explain
-from apps.flags.models import BASIS_POINTS, FeatureFlag, FlagNamespace
+from apps.flags.evaluation import BrokenFlag, Context, Definition, Evaluation
+from apps.flags.explaining import Explanation, Finding, explain
+from apps.flags.models import BASIS_POINTS, FeatureFlag, FlagNamespace, FlagVersion
 from apps.flags.runtime import flags
 from layoverhq.bucketing import BUCKETS
 
@@ -20,15 +20,33 @@ AS_THEY_ARE = (
 )  # fmt: skip
 
 
+NO_SENSE = Explanation(
+    Evaluation(None, None, "ERROR", error_code="GENERAL"),
+    (Finding("its row makes no sense: everybody gets an error", met=False, decided=True),),
+)
+
+
 def try_flag(flag: FeatureFlag, context: Context) -> Explanation:
     """Return what a flag answers as its row stands, and why."""
+    content = flags.directory.get()
+    if isinstance(content.flags.get(flag.name), BrokenFlag):
+        return NO_SENSE
     because = "the flag is turned off"
     if flag.is_killed:
         because = f"the flag is killed: {flag.kill_reason}"
     elif flag.is_archived:
         because = "the flag is archived"
-    content = flags.directory.get()
     return explain(definition_of(flag), context, content.flags, content.groups, off_because=because)
+
+
+def try_version(version: FlagVersion, context: Context) -> Explanation:
+    """Return what a flag would answer by a version, were it not killed, and why."""
+    content = flags.directory.get()
+    drafted = as_published(version.flag, version.definition)
+    because = "it is archived" if drafted.is_archived else "it is turned off"
+    return explain(
+        definition_of(drafted), context, content.flags, content.groups, off_because=because
+    )
 
 
 def definition_of(flag: FeatureFlag) -> Definition:
@@ -48,7 +66,7 @@ def definition_of(flag: FeatureFlag) -> Definition:
 def as_published(flag: FeatureFlag, definition: Mapping[str, Any]) -> FeatureFlag:
     """Return a flag as it would be with a definition, unsaved, were it not killed."""
     drafted = copy(flag)
-    own = {rule["id"]: rule for rule in flag.rules}
+    own = {rule.get("id"): rule for rule in flag.rules}
     for name in AS_THEY_ARE:
         if name in definition:
             setattr(drafted, name, definition[name])

@@ -16,7 +16,9 @@ from django.utils import timezone
 from apps.audit.models import AuditEvent
 from apps.flags import operations
 from apps.flags.definitions import blank_definition, document_of
+from apps.flags.evaluation import BrokenFlag
 from apps.flags.models import FeatureFlag, FlagSegment, FlagVersion
+from apps.flags.runtime import flags
 from apps.tenants.models import Enterprise, User
 from layoverhq.tenancy import operator_scope
 from tests.flags.factories import (
@@ -29,6 +31,8 @@ from tests.flags.factories import (
     make_namespace,
     make_segment,
 )
+from tests.flags.rows import plant_flag
+from tests.kernel.test_snapshot import until
 from tests.tenants import factories
 
 FLAGS = "/admin/flags/featureflag/"
@@ -428,8 +432,6 @@ def test_check__says_whom_it_reaches_and_what_it_serves(admin_client: Client) ->
 def test_check__reached__are_those_whom_the_flag_reaches(admin_client: Client) -> None:
     flag = make_flag(bucketing_unit="enterprise", rollout_percentage=30)
     await_version(flag)
-    from apps.flags.runtime import flags
-
     with operator_scope():
         living = list(Enterprise.objects.living().values_list("pk", flat=True))
     data = {"definition": json.dumps(edited(flag))}
@@ -889,3 +891,38 @@ def test_draft__from_an_older_version__is_brought_together_with_what_holds(
     assert form["reason"].value() == version.reason
     for odd in ("x", "99", "²"):
         assert admin_client.get(f"{url(flag, 'edit')}?from={odd}").status_code == 200
+
+
+def test_try_it__tenant_or_users_own__brings_its_plan(
+    admin_client: Client, enterprise: Enterprise
+) -> None:
+    flag = make_flag(rollout_percentage=0, rules=[{**RULE, "conditions": {"plan": "free"}}])
+    with operator_scope():
+        user = User.objects.create_user(f"{enterprise.slug}@example.com", enterprise=enterprise)
+
+    by_tenant = try_it(admin_client, flag, tenant=enterprise.slug)
+    by_user = try_it(admin_client, flag, user=user.email)
+    typed = try_it(
+        admin_client, flag, tenant=enterprise.slug, name="plan", type="text", value="business"
+    )
+
+    for page in (by_tenant, by_user):
+        assert str(enterprise.pk) in page
+        assert "plan is “free”; it is “free”" in page
+    assert "plan is “free”; it is “business”" in typed
+
+
+def test_page__of_a_row_that_makes_no_sense__says_so(admin_client: Client) -> None:
+    name = plant_flag(known=False, allocations={"on": 7})
+    until(lambda: isinstance(flags.directory.get().flags.get(name), BrokenFlag))
+    with operator_scope():
+        flag = FeatureFlag.objects.get(name=name)
+
+    page = text(admin_client.get(url(flag)))
+    tried = try_it(admin_client, flag)
+
+    assert "makes no sense" in page
+    assert "There are no two versions." in page
+    assert "makes no sense" in tried
+    with operator_scope():
+        FeatureFlag.objects.filter(pk=flag.pk).update(allocations={}, is_archived=True)

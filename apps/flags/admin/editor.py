@@ -19,7 +19,6 @@ from unfold.widgets import (
 )
 
 from apps.configs.differences import Line, side_by_side
-from apps.configs.values import STRICT_JSON, strictly
 from apps.flags.admin.known import editor_known, reason_on_page
 from apps.flags.admin.telling import served
 from apps.flags.admin.verbs import DRAFTED, tell
@@ -37,6 +36,7 @@ from apps.flags.queries import surroundings
 from apps.flags.reach import reached
 from layoverhq.admin_site import give_reason
 from layoverhq.errors import DomainError, FieldError, InvalidInput
+from layoverhq.strict_json import STRICT_JSON, strictly
 from layoverhq.tenancy import OPERATOR
 
 T = TypeVar("T")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +29,10 @@ from apps.flags.admin.use import StalePage, UseTab
 from apps.flags.admin.verbs import VerbsMixin, flag_url, version_url, with_verbs
 from apps.flags.admin.versions import WAITING
 from apps.flags.definitions import document_of
+from apps.flags.evaluation import BrokenFlag
 from apps.flags.models import FeatureFlag, FlagVersion
+from apps.flags.runtime import flags
+from apps.flags.trying import try_flag
 from layoverhq.admin_site import give_reason, go_to
 from layoverhq.model_admin import OperationAdmin, ReasonedChange, ReasonForm, pill
 
@@ -209,11 +213,13 @@ class FeatureFlagAdmin(
         """Return what stands on top of a flag's page."""
         waiting = flag.versions.filter(status__in=WAITING).select_related("author")
         active = flag.versions.filter(status=Status.ACTIVE).select_related("author").first()
+        broken = isinstance(flags.directory.get().flags.get(flag.name), BrokenFlag)
         return {
             "flag": flag,
             "state": state_pills(flag),
-            "served": served(flag, document_of(flag)),
-            "next_step": next_step(flag),
+            "broken": broken,
+            "served": [] if broken else served(flag, document_of(flag)),
+            "next_step": "" if broken else next_step(flag),
             "expires": expiry(flag),
             "active": active,
             "active_url": version_url(active.pk) if active else "",
@@ -272,7 +278,8 @@ class FeatureFlagAdmin(
         """Answer the form of the tab Try it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return trying.answer(request, self.asked(request, str(object_id)))
+        flag = self.asked(request, str(object_id))
+        return trying.answer(request, partial(try_flag, flag))
 
     @action(
         description="Edit",

@@ -15,7 +15,6 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from apps.audit.history import HistoryTab
-from apps.configs.values import STRICT_JSON, strictly
 from apps.flags.admin.editor import written
 from apps.flags.admin.known import ConditionsWidget, FewLines, reason_on_page
 from apps.flags.admin.verbs import flag_url
@@ -26,6 +25,7 @@ from apps.flags.segment_operations import delete_segment, save_segment
 from layoverhq.admin_site import give_reason
 from layoverhq.errors import InvalidInput
 from layoverhq.model_admin import OperationAdmin, pill
+from layoverhq.strict_json import STRICT_JSON, strictly
 
 
 class SearchedArea(UnfoldAdminTextareaWidget):  # type: ignore[misc]

@@ -54,8 +54,8 @@ class DiffTab(PageTab):
     def context(self) -> dict[str, Any]:
         versions = FlagVersion.objects.filter(flag=self.object_id).order_by("-number")
         choices = list(versions[:CHOICES_SHOWN])
-        right = self.asked("right", choices) or choices[0]
-        earlier = (version for version in choices if version.number < right.number)
+        right = self.asked("right", choices) or next(iter(choices), None)
+        earlier = (version for version in choices if right and version.number < right.number)
         left = self.asked("left", choices) or next(earlier, None)
         whole = "whole" in self.request.GET
         return {
@@ -65,7 +65,7 @@ class DiffTab(PageTab):
             "whole": whole,
             "lines": side_by_side(
                 left.definition if left else NOTHING,
-                right.definition,
+                right.definition if right else NOTHING,
                 around=None if whole else 3,
             ),
         }

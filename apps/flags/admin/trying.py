@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from apps.configs.values import STRICT_JSON, strictly
 from apps.flags.admin.overrides import find
 from apps.flags.admin.verbs import flag_url, version_url
+from apps.flags.explaining import Explanation
 from apps.flags.models import FeatureFlag, FlagVersion
-from apps.flags.trying import try_flag
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.model_admin import PageTab
+from layoverhq.strict_json import STRICT_JSON, strictly
 
 TYPES = (("text", "text"), ("number", "number"), ("boolean", "true/false"), ("json", "JSON"))
 
@@ -41,25 +42,31 @@ class TryVersionTab(TryTab):
         return {"types": TYPES, "action": version_url(self.object_id, "try"), "of_version": True}
 
 
-def answer(request: HttpRequest, flag: FeatureFlag) -> HttpResponse:
-    """Answer the form: what the flag says to this context, and each step on the way."""
+def answer(
+    request: HttpRequest, explained_for: Callable[[dict[str, Any]], Explanation]
+) -> HttpResponse:
+    """Answer the form: what is said to this context, and each step on the way."""
+    told: dict[str, Any]
     try:
         context = context_of(request)
     except InvalidInput as error:
-        told: dict[str, Any] = {"faults": error.errors}
+        told = {"faults": error.errors}
     else:
-        explained = try_flag(flag, context)
-        found = next(
-            (each["value"] for each in flag.variants if each["key"] == explained.answer.variant),
-            None,
-        )
+        explained = explained_for(context)
         told = {
             "answer": explained.answer,
-            "value": json.dumps(found, ensure_ascii=False),
+            "value": json.dumps(thawed(explained.answer.value), ensure_ascii=False),
             "path": explained.path,
             "context": json.dumps(context, ensure_ascii=False),
         }
-    return TemplateResponse(request, "admin/flags/tried.html", {"flag": flag, **told})
+    return TemplateResponse(request, "admin/flags/tried.html", told)
+
+
+def thawed(value: Any) -> Any:
+    """Return a frozen value of a variant as JSON's own types."""
+    if isinstance(value, Mapping):
+        return {name: thawed(item) for name, item in value.items()}
+    return [thawed(item) for item in value] if isinstance(value, tuple) else value
 
 
 def context_of(request: HttpRequest) -> dict[str, Any]:
@@ -67,19 +74,25 @@ def context_of(request: HttpRequest) -> dict[str, Any]:
     given = request.POST
     context: dict[str, Any] = {}
     faults: list[FieldError] = []
+    found: dict[str, Any] = {}
     for name, kind, attribute in (("user", "user", "user"), ("tenant", "tenant", "enterprise")):
         text = given.get(name, "").strip()
         if not text:
             continue
-        if found := find(kind, text):
-            context[attribute] = str(found.pk)
-            if kind == "user" and found.enterprise_id:
-                context["enterprise"] = str(found.enterprise_id)
+        found[kind] = find(kind, text)
+        if found[kind]:
+            context[attribute] = str(found[kind].pk)
         elif _is_id(text):
             # Whoever has no account yet is bucketed by the id all the same.
             context[attribute] = text.lower()
         else:
             faults.append(FieldError(name, "unknown", f"There is no {kind} “{text[:100]}”."))
+    tenant = found.get("tenant")
+    if "enterprise" not in context and (user := found.get("user")):
+        tenant = user.enterprise
+    if tenant:
+        # As the requests of its keys have it.
+        context |= {"enterprise": str(tenant.pk), "plan": tenant.subscription_plan}
     rows = zip(given.getlist("name"), given.getlist("type"), given.getlist("value"), strict=False)
     for number, (name, kind, text) in enumerate(rows, 1):
         if not name.strip():

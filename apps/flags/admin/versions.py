@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +38,7 @@ from apps.flags.operations import (
     submit_change,
     unschedule_change,
 )
-from apps.flags.trying import as_published
+from apps.flags.trying import as_published, try_version
 from layoverhq.keyset import TextFilter, WindowFilter
 from layoverhq.model_admin import OperationAdmin, ReadOnly, ReasonForm
 
@@ -271,7 +272,7 @@ class FlagVersionAdmin(ReadOnly, VerbsMixin, EditorPages, OperationAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         version = self.asked(request, str(object_id))
-        return trying.answer(request, as_published(version.flag, version.definition))
+        return trying.answer(request, partial(try_version, version))
 
     def changeform_view(
         self,
