@@ -15,13 +15,14 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
-from apps.flags.allocation import weights_of
+from apps.flags.allocation import Ranges, allocate, weights_of
 from apps.flags.chains import chain_fault
 from apps.flags.comparing import EXACT, is_number
 from apps.flags.condition_faults import condition_faults, unstorable
 from apps.flags.conditions import groups_in
 from apps.flags.evaluation import MAXIMUM_NESTING
-from apps.flags.models import BASIS_POINTS, NAME_PATTERN, FeatureFlag
+from apps.flags.models import BASIS_POINTS, NAME_PATTERN, FeatureFlag, FlagNamespace
+from layoverhq.bucketing import BUCKETS
 from layoverhq.errors import FieldError
 
 ValueType = FeatureFlag.ValueType
@@ -115,6 +116,40 @@ def _written(rule: Mapping[str, Any]) -> dict[str, Any]:
     if rule.get("allocations"):
         written["weights"] = weights_of(rule["allocations"])
     return written
+
+
+def put_definition(flag: FeatureFlag, definition: Mapping[str, Any]) -> None:
+    """Write a definition that can be saved into a flag's row, which is left unsaved."""
+    rules = {rule["id"]: _held(rule.get("variant", ""), rule) for rule in flag.rules}
+    held = _held(flag.on_variant, {"allocations": flag.allocations})
+    same_step = definition["steps"][:1] == flag.steps[:1]
+    for name in FLAG_FIELDS:
+        setattr(flag, name, deepcopy(definition[name]))
+    flag.description = definition["description"]
+    flag.allocations = allocate(definition["weights"], held) if definition["weights"] else {}
+    flag.rules = [_ruled(rule, rules.get(rule["id"], {})) for rule in definition["rules"]]
+    name = definition["namespace"]
+    flag.namespace = FlagNamespace.objects.filter(name=name).first() if name else None
+    flag.namespace_low, flag.namespace_high = definition["namespace_range"] or (None, None)
+    flag.owner_id = UUID(definition["owner"]) if definition["owner"] else None
+    expires = definition["expires_date"]
+    flag.expires_date = date.fromisoformat(expires) if expires else None
+    flag.next_step_at = instant(definition["steps"][0]["at"]) if definition["steps"] else None
+    # A step that could not be taken waits until somebody looks at it.
+    flag.step_problem = flag.step_problem if same_step else ""
+
+
+def _held(variant: str, rule: Mapping[str, Any]) -> dict[str, Ranges]:
+    """Return who holds which buckets now, where one variant may hold them all."""
+    return dict(rule.get("allocations") or {variant: [[0, BUCKETS]]})
+
+
+def _ruled(rule: Mapping[str, Any], held: Mapping[str, Ranges]) -> dict[str, Any]:
+    """Return a rule as its flag's row has it: ranges where people gave weights."""
+    ruled = {name: deepcopy(rule[name]) for name in rule if name != "weights"}
+    if "weights" in rule:
+        ruled["allocations"] = allocate(rule["weights"], held)
+    return ruled
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,20 +17,18 @@ from django.db import connections
 from django.db.models import Max
 from django.utils import timezone
 
-from apps.flags.allocation import Ranges, allocate
 from apps.flags.definitions import (
-    FLAG_FIELDS,
     NAME,
     ValueType,
     definition_faults,
     document_of,
     instant,
+    put_definition,
     same_definition,
 )
-from apps.flags.models import FeatureFlag, FlagNamespace, FlagVersion
+from apps.flags.models import FeatureFlag, FlagVersion
 from apps.flags.queries import surroundings
 from apps.tenants.models import User
-from layoverhq.bucketing import BUCKETS
 from layoverhq.errors import Conflict, DomainError, FieldError, InvalidInput
 from layoverhq.tenancy import atomic, current_alias
 
@@ -101,7 +99,7 @@ def create_flag(
             detail = "A protected flag begins off: turning it on takes an approval."
             raise InvalidInput.of("enabled", detail, code="protected")
         flag = FeatureFlag(name=name, value_type=value_type, salt=name)
-        _put(flag, definition, made=True)
+        put_definition(flag, definition)
         flag.save(force_insert=True)
         _store(flag, definition, reason, actor, status=Status.ACTIVE, number=1, activated_at=now)
         return flag
@@ -489,44 +487,10 @@ def _activate(version: FlagVersion, now: datetime) -> None:
     FlagVersion.objects.filter(flag=flag, status=Status.ACTIVE).update(
         status=Status.SUPERSEDED, updated_at=timezone.now()
     )
-    _put(flag, version.definition)
+    put_definition(flag, version.definition)
     flag.version = version.number
     flag.save()
     version.status = Status.ACTIVE
     version.activated_at = now
     version.problem = ""
     version.save()
-
-
-def _put(flag: FeatureFlag, definition: Mapping[str, Any], *, made: bool = False) -> None:
-    """Write a definition into the flag's row."""
-    rules = {rule["id"]: _held(rule.get("variant", ""), rule) for rule in flag.rules}
-    held = {} if made else _held(flag.on_variant, {"allocations": flag.allocations})
-    same_step = definition["steps"][:1] == flag.steps[:1]
-    for name in FLAG_FIELDS:
-        setattr(flag, name, deepcopy(definition[name]))
-    flag.description = definition["description"]
-    flag.allocations = allocate(definition["weights"], held) if definition["weights"] else {}
-    flag.rules = [_ruled(rule, rules.get(rule["id"], {})) for rule in definition["rules"]]
-    name = definition["namespace"]
-    flag.namespace = FlagNamespace.objects.get(name=name) if name else None
-    flag.namespace_low, flag.namespace_high = definition["namespace_range"] or (None, None)
-    flag.owner_id = UUID(definition["owner"]) if definition["owner"] else None
-    expires = definition["expires_date"]
-    flag.expires_date = date.fromisoformat(expires) if expires else None
-    flag.next_step_at = instant(definition["steps"][0]["at"]) if definition["steps"] else None
-    # A step that could not be taken waits until somebody looks at it.
-    flag.step_problem = flag.step_problem if same_step else ""
-
-
-def _held(variant: str, rule: Mapping[str, Any]) -> dict[str, Ranges]:
-    """Return who holds which buckets now, where one variant may hold them all."""
-    return dict(rule.get("allocations") or {variant: [[0, BUCKETS]]})
-
-
-def _ruled(rule: Mapping[str, Any], held: Mapping[str, Ranges]) -> dict[str, Any]:
-    """Return a rule as its flag's row has it: ranges where people gave weights."""
-    ruled = {name: deepcopy(rule[name]) for name in rule if name != "weights"}
-    if "weights" in rule:
-        ruled["allocations"] = allocate(rule["weights"], held)
-    return ruled

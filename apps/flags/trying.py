@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
-from apps.flags.allocation import allocate
+from apps.flags.definitions import put_definition
 from apps.flags.evaluation import BrokenFlag, Context, Definition, Evaluation
 from apps.flags.explaining import Explanation, Finding, explain
-from apps.flags.models import BASIS_POINTS, FeatureFlag, FlagNamespace, FlagVersion
+from apps.flags.models import BASIS_POINTS, FeatureFlag, FlagVersion
 from apps.flags.runtime import flags
-from layoverhq.bucketing import BUCKETS
 
 AS_THEY_ARE = (
     "name", "rollout_percentage", "conditions", "tenant_overrides", "user_overrides", "value_type",
@@ -66,28 +65,6 @@ def definition_of(flag: FeatureFlag) -> Definition:
 def as_published(flag: FeatureFlag, definition: Mapping[str, Any]) -> FeatureFlag:
     """Return a flag as it would be with a definition, unsaved, were it not killed."""
     drafted = copy(flag)
-    own = {rule.get("id"): rule for rule in flag.rules}
-    for name in AS_THEY_ARE:
-        if name in definition:
-            setattr(drafted, name, definition[name])
     drafted.is_killed = False
-    drafted.enabled = definition["enabled"]
-    drafted.is_archived = definition["is_archived"]
-    drafted.allocations = _ranges(definition["weights"], flag.on_variant, flag.allocations)
-    drafted.rules = [_ruled(rule, own.get(rule["id"], {})) for rule in definition["rules"]]
-    name = definition["namespace"]
-    drafted.namespace = FlagNamespace.objects.filter(name=name).first() if name else None
-    drafted.namespace_low, drafted.namespace_high = definition["namespace_range"] or (None, None)
+    put_definition(drafted, definition)
     return drafted
-
-
-def _ruled(rule: Mapping[str, Any], standing: Mapping[str, Any]) -> dict[str, Any]:
-    ruled = {name: rule[name] for name in rule if name != "weights"}
-    if "weights" in rule:
-        held = standing.get("allocations") or {}
-        ruled["allocations"] = _ranges(rule["weights"], standing.get("variant", ""), held)
-    return ruled
-
-
-def _ranges(weights: Mapping[str, int], variant: str, held: Mapping[str, Any]) -> dict[str, Any]:
-    return allocate(weights, held or {variant: [[0, BUCKETS]]}) if weights else {}

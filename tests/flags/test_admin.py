@@ -913,7 +913,7 @@ def test_try_it__tenant_or_users_own__brings_its_plan(
 
 
 def test_page__of_a_row_that_makes_no_sense__says_so(admin_client: Client) -> None:
-    name = plant_flag(known=False, allocations={"on": 7})
+    name = plant_flag(known=False, prerequisites=[{"flag": "x", "variants": 7}])
     until(lambda: isinstance(flags.directory.get().flags.get(name), BrokenFlag))
     with operator_scope():
         flag = FeatureFlag.objects.get(name=name)
@@ -925,4 +925,4 @@ def test_page__of_a_row_that_makes_no_sense__says_so(admin_client: Client) -> No
     assert "There are no two versions." in page
     assert "makes no sense" in tried
     with operator_scope():
-        FeatureFlag.objects.filter(pk=flag.pk).update(allocations={}, is_archived=True)
+        FeatureFlag.objects.filter(pk=flag.pk).update(prerequisites=[], is_archived=True)

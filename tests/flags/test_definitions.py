@@ -16,9 +16,9 @@ from apps.flags.definitions import (
     Surroundings,
     definition_faults,
     document_of,
+    put_definition,
 )
 from apps.flags.models import FeatureFlag
-from apps.flags.operations import _put
 from tests.flags.factories import WEIGHED, definition
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -248,6 +248,6 @@ def test_definition__anything_at_all__is_refused_or_obeyed_as_it_says(changes: d
     if document["namespace"] is not None:
         return
     flag = FeatureFlag(name="mine", salt="mine")
-    _put(flag, document, made=True)
+    put_definition(flag, document)
     written = document_of(flag)
     assert written == document

@@ -21,6 +21,9 @@ from tests.tenants.factories import make_client, make_enterprise
 pytestmark = pytest.mark.usefixtures("operator")
 
 
+RULE = {"id": "r", "description": "", "conditions": {}, "rollout": 10000}
+
+
 def broken_flag(**fields: Any) -> FeatureFlag:
     """Write a row that no operation would."""
     name = flag_name()
@@ -35,9 +38,16 @@ def broken_flag(**fields: Any) -> FeatureFlag:
         {"rules": [5]},
         {"rules": [{"id": "r", "conditions": {}, "rollout": "much", "variant": "on"}]},
         {"rules": 5},
+        {"rules": [{**RULE, "allocations": 7}]},
+        {"rules": [{**RULE, "allocations": {"on": 7}}]},
+        {"rules": [{**RULE, "allocations": {"on": [[0]]}}]},
         {"variants": [5]},
         {"variants": [{"key": 1, "value": True}]},
         {"allocations": []},
+        {"allocations": {"on": 7}},
+        {"allocations": {"on": [7]}},
+        {"allocations": {"on": [[0]]}},
+        {"allocations": {"on": [[0, "b"]]}},
         {"prerequisites": ["x"]},
         {"tenant_overrides": [1]},
         {"user_overrides": "x"},
@@ -52,10 +62,8 @@ def test_row__that_code_could_not_read__is_refused_by_the_database(fields: dict[
 @pytest.mark.parametrize(
     "fields",
     [
-        {"allocations": {"on": [["a", "b"]]}},
-        {"allocations": {"on": 7}},
         {"prerequisites": [{"flag": "x", "variants": [[]]}]},
-        {"variants": [{"key": "on", "value": True}], "allocations": {"on": [[0]]}},
+        {"prerequisites": [{"flag": "x", "variants": 7}]},
     ],
 )
 def test_evaluate__row_that_makes_no_sense__answers_an_error_and_hurts_no_other_flag(
@@ -84,7 +92,10 @@ def test_evaluate__row_that_makes_no_sense__answers_an_error_and_hurts_no_other_
 
 
 def test_ofrep__row_that_makes_no_sense__is_an_error_of_its_own():
-    broken, sound = broken_flag(allocations={"on": 7}), make_flag(tenant_visible=True)
+    broken, sound = (
+        broken_flag(prerequisites=[{"flag": "x", "variants": 7}]),
+        make_flag(tenant_visible=True),
+    )
     await_version(sound)
     until(lambda: broken.name in flags.directory.get().flags)
     client = make_client(make_enterprise())
@@ -98,7 +109,7 @@ def test_ofrep__row_that_makes_no_sense__is_an_error_of_its_own():
     found = {flag["key"]: flag for flag in bulk["flags"]}
     assert found[broken.name]["errorCode"] == "GENERAL"
     assert found[sound.name]["value"] is True
-    FeatureFlag.objects.filter(pk=broken.pk).update(allocations={}, is_archived=True)
+    FeatureFlag.objects.filter(pk=broken.pk).update(prerequisites=[], is_archived=True)
 
 
 def test_evaluate__nothing_held_and_database_away__answers_not_ready(

@@ -490,7 +490,7 @@ class Migration(migrations.Migration):
                 name="flag_versions_status_known",
             ),
         ),
-        InstallSQL("flags", "flag_tables", digest="53c9ad5f4be3726c"),
+        InstallSQL("flags", "flag_tables", digest="c2257b076d7c0973"),
         InstallSQL("flags", "flag_conditions", digest="b20f3654d8c79730"),
         InstallSQL("flags", "evaluate_flag", digest="7dd985c4a1baab8e"),
         InstallSQL("flags", "flag_directory", digest="595d7a61b689aaef"),

@@ -58,4 +58,12 @@ alter table public.feature_flags
             !(@.flag.type() == "string") || !exists(@.variants)
         )'
         and not steps @? '$[*] ? (!(@.at.type() == "string"))'
+        -- Filters look into lists by themselves: what they see are the ranges.
+        and not allocations @? '$.* ? (
+            @.type() != "array" || @.size() != 2 || @[*].type() != "number"
+        )'
+        and not rules @? '$[*].allocations ? (@.type() != "object")'
+        and not rules @? '$[*].allocations.* ? (
+            @.type() != "array" || @.size() != 2 || @[*].type() != "number"
+        )'
     );
