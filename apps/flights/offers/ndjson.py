@@ -1,0 +1,180 @@
+"""LayoverHQ's own format: one offer a line, as docs/api.md tells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn
+
+from apps.flights.offers.currencies import fare_minor
+from apps.flights.offers.normalised import (
+    MAXIMUM_SEGMENTS,
+    NAME,
+    Moment,
+    NormalisedOffer,
+    Refused,
+    Segment,
+    moment,
+    normalised,
+)
+from layoverhq.errors import InvalidInput
+from layoverhq.query_string import printable
+from layoverhq.strict_json import STRICT_JSON, strictly
+
+DEFAULT_PROVIDER: Final = "import"
+CABINS: Final = ("economy", "premium_economy", "business", "first")
+
+MEMBERS: Final = frozenset({"provider", "carrier", "price", "currency", "expires_at", "segments"})
+SEGMENT_MEMBERS: Final = frozenset(
+    {
+        "origin", "destination", "departs_at", "arrives_at", "carrier", "flight_number",
+        "origin_terminal", "destination_terminal", "cabin", "fare_basis", "self_transfer",
+        "bag_recheck",
+    }
+)  # fmt: skip
+
+
+def read_offer(line: bytes, *, zones: Mapping[str, str], now: datetime) -> NormalisedOffer:
+    """Return the offer of one line; `zones` has the time zone of each airport that is known.
+
+    Raises Refused with what `fare_minor`, `moment` and `normalised` refuse, and: not_utf8,
+    not_json, not_an_object, unknown_member, missing, wrong_type, invalid_text, unknown_cabin,
+    unknown_airport, invalid_expiry.
+    """
+    document = _parsed(line)
+    _known(document, MEMBERS, "")
+    segments = document.get("segments")
+    if not isinstance(segments, list):
+        raise Refused("missing", "segments", "Give a list of segments.")
+    if len(segments) > MAXIMUM_SEGMENTS:
+        raise Refused("too_many_segments", "segments", f"At most {MAXIMUM_SEGMENTS} segments.")
+    currency = _text(document, "currency")
+    price = fare_minor(_text(document, "price"), currency)
+    read = tuple(
+        _segment(segment, f"segments[{position}]", position == 0, zones)
+        for position, segment in enumerate(segments)
+    )
+    if not read:
+        raise Refused("no_segments", "segments", "An offer has one segment or more.")
+    return normalised(
+        NormalisedOffer(
+            provider=_text(document, "provider", default=DEFAULT_PROVIDER),
+            # The one that sells it; where nobody says, the first that flies.
+            carrier=_text(document, "carrier", default=read[0].carrier),
+            fare_minor=price,
+            fare_currency=currency,
+            segments=read,
+            expires_at=_instant(document, "expires_at") or read[0].departure.at,
+        ),
+        now=now,
+    )
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise Refused("not_utf8", "", f"Byte {error.start + 1} is not UTF-8.") from error
+    try:
+        document = strictly(lambda: STRICT_JSON.decode(text), "line")
+    except InvalidInput as error:
+        raise Refused("not_json", "", error.errors[0].detail) from error
+    if not isinstance(document, dict):
+        raise Refused("not_an_object", "", "A line is one JSON object.")
+    return document
+
+
+def _known(document: Mapping[str, Any], members: Collection[str], where: str) -> None:
+    for name in document:
+        if name not in members:
+            detail = "There is no such member."
+            raise Refused("unknown_member", f"{where}{printable(name)}", detail)
+
+
+def _missing(field: str) -> NoReturn:
+    raise Refused("missing", field, "This is required.")
+
+
+def _text(
+    document: Mapping[str, Any], name: str, where: str = "", *, default: str | None = None
+) -> str:
+    value = document.get(name)
+    if value is None:
+        return _missing(where + name) if default is None else default
+    if not isinstance(value, str):
+        raise Refused("wrong_type", where + name, "Write it as a text.")
+    return value
+
+
+def _label(document: Mapping[str, Any], name: str, where: str) -> str:
+    value = _text(document, name, where, default="")
+    if value and not NAME.fullmatch(value):
+        detail = "Up to 40 letters, digits, spaces and . _ / -"
+        raise Refused("invalid_text", where + name, detail)
+    return value
+
+
+def _flag(document: Mapping[str, Any], name: str, where: str, *, default: bool) -> bool:
+    value = document.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise Refused("wrong_type", where + name, "Write true or false.")
+    return value
+
+
+def _instant(document: Mapping[str, Any], name: str) -> datetime | None:
+    given = _text(document, name, default="")
+    if not given:
+        return None
+    try:
+        parsed = datetime.fromisoformat(given) if len(given) <= 40 else None
+        if parsed is not None and parsed.tzinfo is not None:
+            return parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    detail = "Give an instant with its offset, such as 2026-11-30T12:00:00Z."
+    raise Refused("invalid_expiry", name, detail)
+
+
+def _segment(given: Any, field: str, first: bool, zones: Mapping[str, str]) -> Segment:
+    where = f"{field}."
+    if not isinstance(given, dict):
+        raise Refused("wrong_type", field, "A segment is an object.")
+    _known(given, SEGMENT_MEMBERS, where)
+    origin = _airport(given, "origin", where, zones)
+    destination = _airport(given, "destination", where, zones)
+    cabin = _text(given, "cabin", where, default="")
+    if cabin and cabin not in CABINS:
+        raise Refused("unknown_cabin", f"{where}cabin", f"Choose from {', '.join(CABINS)}.")
+    self_transfer = _flag(given, "self_transfer", where, default=False)
+    bag_recheck = _flag(given, "bag_recheck", where, default=self_transfer)
+    if first and (self_transfer or bag_recheck):
+        detail = "The first segment comes after none: flag the one that one transfers to."
+        raise Refused("wrong_type", f"{where}self_transfer", detail)
+
+    def at(name: str, airport: str) -> Moment:
+        return moment(_text(given, name, where), airport, zones, where + name)
+
+    return Segment(
+        origin=origin,
+        destination=destination,
+        departure=at("departs_at", origin),
+        arrival=at("arrives_at", destination),
+        carrier=_text(given, "carrier", where),
+        flight_number=_label(given, "flight_number", where),
+        origin_terminal=_label(given, "origin_terminal", where),
+        destination_terminal=_label(given, "destination_terminal", where),
+        cabin=cabin,
+        fare_basis=_label(given, "fare_basis", where),
+        self_transfer=self_transfer,
+        bag_recheck=bag_recheck,
+    )
+
+
+def _airport(document: Mapping[str, Any], name: str, where: str, zones: Mapping[str, str]) -> str:
+    code = _text(document, name, where)
+    if code not in zones:
+        detail = f"We know no airport “{printable(code)}”."
+        raise Refused("unknown_airport", where + name, detail)
+    return code
