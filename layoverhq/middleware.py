@@ -84,8 +84,9 @@ class FaultMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path.startswith(API_PREFIX):
             length = request.META.get("CONTENT_LENGTH") or "0"
-            if not length.isdecimal() or int(length) > settings.API_BODY_LIMIT_BYTES:
-                detail = f"At most {settings.API_BODY_LIMIT_BYTES} bytes."
+            limit = settings.API_BODY_LIMITS.get(request.path, settings.API_BODY_LIMIT_BYTES)
+            if not length.isdecimal() or int(length) > limit:
+                detail = f"At most {limit} bytes."
                 refusal = InvalidInput([FieldError("body", "too_large", detail)])
                 return problem_response(
                     400, refusal.title, code=refusal.code, errors=refusal.errors

@@ -176,6 +176,13 @@ STORAGES = {
 
 # An API request has no business being larger; imports stream and have limits of their own.
 API_BODY_LIMIT_BYTES = 1_048_576
+IMPORT_BODY_LIMIT_BYTES = environment.integer(
+    "IMPORT_BODY_LIMIT_BYTES", 256 * 1_048_576, API_BODY_LIMIT_BYTES, 2**40
+)
+# Routes whose bodies go to a file while they arrive.
+API_BODY_LIMITS = {"/api/v1/flights/import": IMPORT_BODY_LIMIT_BYTES}
+# A gzip of 256 MB can unpack to 256 GB.
+IMPORT_UNPACKED_LIMIT_BYTES = 8 * IMPORT_BODY_LIMIT_BYTES
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * API_BODY_LIMIT_BYTES
 
 SECURE_CONTENT_TYPE_NOSNIFF = True

@@ -19,12 +19,20 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
 from apps.flights.demo import PROVIDER
-from apps.flights.models import Airport, EnterpriseFlight, Flight, InventoryLoad, Offer
+from apps.flights.models import (
+    Airport,
+    EnterpriseFlight,
+    Flight,
+    InventoryLoad,
+    Offer,
+    OfferImport,
+    OfferReject,
+)
 from apps.flights.queries import has_inventory
 from apps.flights.tasks import roll_demo_horizon
 from layoverhq.admin_site import go_to
 from layoverhq.keyset import InputFilter, KeysetChangeList, TextFilter
-from layoverhq.model_admin import OperationAdmin, ReadOnly, enqueue, pill
+from layoverhq.model_admin import OperationAdmin, ReadOnly, ReadOnlyInline, enqueue, pill
 
 WINDOW_DAYS = 7
 SPACE = "\N{NO-BREAK SPACE}"
@@ -250,3 +258,91 @@ class InventoryLoadAdmin(ReadOnly, OperationAdmin):
         enqueue(roll_demo_horizon.name)
         messages.success(request, "Queued the roll of the demo's horizon; reload in a minute.")
         return go_to(request, self.changelist_url())
+
+
+class RejectsInline(ReadOnlyInline):
+    model = OfferReject
+    fields = ("line", "reason", "field", "detail", "excerpt")
+    ordering = ("line",)
+    verbose_name_plural = "refused lines"
+    show_change_link = False
+
+
+IMPORT_COLOURS = {
+    OfferImport.Status.QUEUED.value: "",
+    OfferImport.Status.LOADING.value: "info",
+    OfferImport.Status.DONE.value: "success",
+    OfferImport.Status.FAILED.value: "danger",
+}
+
+
+@admin.register(OfferImport)
+class OfferImportAdmin(ReadOnly, OperationAdmin):
+    """Files of private offers, as enterprises sent them."""
+
+    list_display = (
+        "created_at",
+        "enterprise",
+        "shown_status",
+        "shown_percent",
+        "lines_done",
+        "inserted",
+        "updated",
+        "unchanged",
+        "shown_rejected",
+    )
+    list_filter = ("status", EnterpriseFilter)
+    list_select_related = ("enterprise",)
+    ordering = ("-id",)
+    sortable_by = ()
+    actions = None
+    inlines = (RejectsInline,)
+    fieldsets = (
+        (None, {"fields": ("progress", ("inserted", "updated"), ("unchanged", "rejected"))}),
+        (
+            "Import",
+            {
+                "fields": (
+                    "enterprise",
+                    ("created_at", "started_at", "finished_at"),
+                    ("bytes_received", "lines_done", "attempts"),
+                    ("idempotency_key", "content_sha256"),
+                    "id",
+                )
+            },
+        ),
+    )
+    readonly_fields = ("progress",)
+
+    @display(description="Status")
+    def shown_status(self, offer_import: OfferImport) -> SafeString:
+        label = OfferImport.Status(offer_import.status).label.partition(":")[0]
+        return pill(label, IMPORT_COLOURS[offer_import.status])
+
+    @display(description="Read")
+    def shown_percent(self, offer_import: OfferImport) -> str:
+        return SPACE.join((str(offer_import.percent), "%"))
+
+    @display(description="Rejected")
+    def shown_rejected(self, offer_import: OfferImport) -> SafeString | int:
+        if not offer_import.rejected:
+            return 0
+        url = self.change_url(offer_import.pk)
+        return format_html(
+            '<a class="text-link" href="{}#refused-lines">{}</a>', url, offer_import.rejected
+        )
+
+    @display(description="Progress")
+    def progress(self, offer_import: OfferImport) -> str:
+        summary = (
+            f"{offer_import.bytes_done:,} of {offer_import.bytes_received:,} bytes,"
+            f" {offer_import.lines_done:,} lines"
+        )
+        return render_to_string(
+            "admin/import_progress.html",
+            {
+                "offer_import": offer_import,
+                "summary": summary,
+                "url": self.change_url(offer_import.pk),
+            },
+        )

@@ -172,3 +172,74 @@ class InventoryLoad(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.day}"
+
+
+class OfferImport(models.Model):
+    """A file of private offers that an enterprise sent."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        LOADING = "loading", "Loading"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed: nothing was loaded"
+
+    # PostgreSQL's alone: files are loaded in the order of their ids.
+    id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
+    enterprise = models.ForeignKey(Enterprise, on_delete=models.CASCADE, related_name="+")
+    status = models.TextField(choices=Status.choices, default=Status.QUEUED)
+    idempotency_key = models.TextField(null=True, blank=True)  # noqa: DJ001  # unique, or none
+    content_sha256 = models.TextField()
+    bytes_received = models.BigIntegerField()
+    file = models.TextField(blank=True)
+    attempts = models.IntegerField(default=0)
+    bytes_done = models.BigIntegerField(default=0)
+    lines_done = models.BigIntegerField(default=0)
+    inserted = models.BigIntegerField(default=0)
+    updated = models.BigIntegerField(default=0)
+    unchanged = models.BigIntegerField(default=0)
+    rejected = models.BigIntegerField(default=0)
+    problem_code = models.TextField(blank=True)
+    problem = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    started_at = models.DateTimeField(null=True, editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        db_table = "offer_imports"
+        ordering: ClassVar[list[str]] = ["-id"]
+
+    def __str__(self) -> str:
+        return f"Import {self.pk}"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in (self.Status.DONE, self.Status.FAILED)
+
+    @property
+    def percent(self) -> int:
+        if self.is_finished:
+            return 100
+        return 100 * self.bytes_done // self.bytes_received if self.bytes_received else 0
+
+
+class OfferReject(models.Model):
+    """A line of an import that was refused, and why."""
+
+    id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
+    enterprise = models.ForeignKey(Enterprise, on_delete=models.CASCADE, related_name="+")
+    # The database's key holds the enterprise too.
+    offer_import = models.ForeignKey(
+        OfferImport, on_delete=models.CASCADE, related_name="rejects", db_column="import_id"
+    )
+    line = models.BigIntegerField()
+    reason = models.TextField()
+    field = models.TextField(blank=True)
+    detail = models.TextField()
+    excerpt = models.TextField(blank=True, help_text="How the line begins.")
+
+    class Meta:
+        db_table = "offer_rejects"
+        ordering: ClassVar[list[str]] = ["line"]
+
+    def __str__(self) -> str:
+        return f"Line {self.line}: {self.reason}"

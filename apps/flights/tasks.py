@@ -1,13 +1,15 @@
-"""Scheduled work on the inventory."""
+"""Scheduled and queued work on the inventory."""
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import structlog
 from celery import shared_task
+from django.utils import timezone
 
-from apps.flights import operations
+from apps.flights import imports, operations
 from apps.flights.demo import PROVIDER
 from apps.flights.queries import has_inventory
 from layoverhq.tenancy import operator_scope
@@ -32,3 +34,26 @@ def roll_demo_horizon(**kwargs: Any) -> None:
             log.info("demo_not_installed")
             return
         operations.roll_demo_horizon()
+
+
+@shared_task
+def load_offer_imports(*, enterprise_id: str, **kwargs: Any) -> None:
+    """Load the files of private offers that the enterprise has waiting."""
+    with operator_scope():
+        imports.load_offer_imports(enterprise_id=UUID(enterprise_id))
+
+
+@shared_task
+def resume_offer_imports(**kwargs: Any) -> None:
+    """Take up imports that a killed worker or an absent broker left."""
+    with operator_scope():
+        for enterprise_id in imports.stalled_imports():
+            load_offer_imports.delay(enterprise_id=str(enterprise_id))
+
+
+@shared_task
+def purge_offer_imports(**kwargs: Any) -> None:
+    """Delete imports, with their rejects, that ended long ago."""
+    with operator_scope():
+        purged = imports.purge_offer_imports(now=timezone.now())
+    log.info("offer_imports_purged", imports=purged)

@@ -228,6 +228,7 @@ class Scope(models.TextChoices):
     """What a key may do."""
 
     FLIGHTS_READ = "flights:read", "Search flights"
+    FLIGHTS_WRITE = "flights:write", "Import private offers"
     ACCOUNT_READ = "account:read", "Read the account: enterprise and keys"
     CONFIGS_READ = "configs:read", "Read configuration"
     CONFIGS_WRITE = "configs:write", "Override configuration"

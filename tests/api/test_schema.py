@@ -22,6 +22,7 @@ from tests.isolation.test_routes import API, PREFIXES, patterns, plant_offer
 from tests.tenants import factories
 
 load_all_checks()
+schemathesis.serializer.alias("application/x-ndjson", "application/octet-stream")
 
 # An airport that does not exist, or a day that is past, fits the document and is refused.
 KNOWING_BETTER = CHECKS.get_one("positive_data_acceptance")

@@ -336,4 +336,6 @@ def test_schedules__as_migrated__name_tasks_that_exist() -> None:
     assert seeded == {
         tasks.cleanup_expired_flights.name: "*/30",
         tasks.roll_demo_horizon.name: "15",
+        tasks.resume_offer_imports.name: "*",
+        tasks.purge_offer_imports.name: "40",
     }

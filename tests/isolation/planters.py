@@ -69,6 +69,21 @@ PLANTERS: dict[str, str] = {
             enterprise_id, departure_day, minutes, position, flight_id, airport
         ) values (%(enterprise)s, current_date, 95, 1, uuidv7(), 'QQQ')
     """,
+    "offer_imports": """
+        insert into offer_imports (enterprise_id, content_sha256, bytes_received, file)
+        values (%(enterprise)s, 'planted', 1, '')
+    """,
+    "offer_rejects": """
+        with planted as (
+            insert into offer_imports (enterprise_id, content_sha256, bytes_received, file)
+            values (%(enterprise)s, 'planted', 1, '')
+            returning id
+        )
+        insert into offer_rejects (
+            enterprise_id, import_id, line, reason, field, detail, excerpt
+        )
+        select %(enterprise)s, id, 1, 'planted', '', '', '' from planted
+    """,
     "config_release_tenants": """
         with planted as (
             insert into config_change_sets (title, reason, stage, problem, updated_at)

@@ -48,7 +48,7 @@ def test_tenant_tables__catalogue__are_found(database):
     assert found >= {
         "enterprises", "domains", "users", "api_keys", "offboardings", "travellers", "audit_log",
         "system_configs", "config_release_tenants", "snapshot_changes", "flag_exposures",
-        "tracked_events",
+        "tracked_events", "offer_imports", "offer_rejects",
     }  # fmt: skip
 
 

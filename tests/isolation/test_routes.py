@@ -14,9 +14,11 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from apps.tenants.models import Enterprise, Scope
 from apps.tenants.operations import IssuedKey
 from layoverhq.errors import PROBLEM_CONTENT_TYPE
+from layoverhq.openapi import JSON
 from tests.configs.declared import declare, publish
 from tests.flags.rows import plant_flag
 from tests.isolation import roles
+from tests.isolation.planters import plant
 from tests.tenants import factories
 
 PREFIXES = ("api/v1/", "ofrep/v1/")
@@ -32,6 +34,7 @@ class Victim:
     config_key: str = ""
     flag: str = ""
     own_words: str = ""
+    import_id: str = ""
 
     @property
     def traces(self) -> list[str]:
@@ -44,6 +47,7 @@ class Victim:
             self.key.key.name,
             *([self.offer_id] if self.offer_id else []),
             *([self.own_words] if self.own_words else []),
+            *([self.import_id] if self.import_id else []),
         ]
 
 
@@ -53,7 +57,7 @@ class Route:
 
     Where the names are `everybodys`, each tenant sees its own of what they name. `status` is what
     those who may are answered, `writes` the methods that do not only read. One that is only posted
-    to has a body in `posted`. `also` is another scope that suffices.
+    to has a body in `posted`, of its `content_type`. `also` is another scope that suffices.
     """
 
     scope: Scope
@@ -63,7 +67,8 @@ class Route:
     everybodys: bool = False
     status: int = 200
     writes: frozenset[str] = frozenset()
-    posted: dict[str, Any] | None = None
+    posted: dict[str, Any] | str | None = None
+    content_type: str = JSON
 
     @property
     def method(self) -> str:
@@ -91,6 +96,12 @@ ROUTES: dict[str, Route] = {
     "api-flight-search": Route(
         Scope.FLIGHTS_READ,
         query={"origin": "ORD", "destination": "DEN", "departure_date": TOMORROW.isoformat()},
+    ),
+    "api-flight-import": Route(
+        Scope.FLIGHTS_WRITE, posted="{}\n", content_type="application/x-ndjson", status=202
+    ),
+    "api-flight-import-job": Route(
+        Scope.FLIGHTS_WRITE, ids=lambda victim: {"import_id": victim.import_id}
     ),
     "api-config-list": Route(Scope.CONFIGS_READ),
     "api-config": Route(
@@ -157,6 +168,17 @@ def plant_offer(enterprise: Enterprise) -> str:
         return str(row[0])
 
 
+def plant_import(enterprise: Enterprise) -> str:
+    """Give the enterprise an import of offers with a refused line; return its id."""
+    with roles.connect_as(roles.OPERATOR) as operator:
+        plant(operator, "offer_rejects", enterprise.id)
+        row = operator.execute(
+            "select import_id from offer_rejects where enterprise_id = %s", [enterprise.id]
+        ).fetchone()
+        assert row is not None
+        return str(row[0])
+
+
 @pytest.fixture(scope="module")
 def victim() -> Victim:
     enterprise = factories.make_enterprise(name=factories.unique("Victim Travel"))
@@ -168,7 +190,15 @@ def victim() -> Victim:
         variants=[{"key": "on", "value": "for everybody"}, {"key": "own", "value": words}],
         tenant_overrides={str(enterprise.id): "own"},
     )
-    return Victim(enterprise, key, plant_offer(enterprise), config.key, flag, words)
+    return Victim(
+        enterprise,
+        key,
+        plant_offer(enterprise),
+        config.key,
+        flag,
+        words,
+        plant_import(enterprise),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +217,7 @@ def call(client: Client, name: str, victim: Victim, **extra: Any) -> Any:
     if route.posted is None:
         return client.get(address(name, victim), route.query, **extra)
     return client.post(
-        address(name, victim), route.posted, content_type="application/json", **extra
+        address(name, victim), route.posted, content_type=route.content_type, **extra
     )
 
 

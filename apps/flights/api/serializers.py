@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.flights.models import MODELLED_FIELDS
+from apps.flights.models import MODELLED_FIELDS, OfferImport, OfferReject
 
 
 class LayoverSerializer(serializers.Serializer[None]):
     airport = serializers.CharField(help_text="IATA code.")
     minutes = serializers.IntegerField(min_value=0)
+    next_airport = serializers.CharField(
+        required=False, help_text="Where the journey goes on, if that is another airport."
+    )
+    terminal_change = serializers.BooleanField(required=False)
+    self_transfer = serializers.BooleanField(
+        required=False, help_text="The next segment is on a ticket of its own."
+    )
+    bag_recheck = serializers.BooleanField(
+        required=False, help_text="Bags are claimed and checked in again."
+    )
 
 
 class SegmentSerializer(serializers.Serializer[None]):
@@ -19,6 +30,11 @@ class SegmentSerializer(serializers.Serializer[None]):
     arrives_at = serializers.CharField(help_text="Local time with its offset from UTC, ISO 8601.")
     minutes = serializers.IntegerField(min_value=1)
     carrier = serializers.CharField(help_text="IATA airline code.")
+    flight_number = serializers.CharField(required=False)
+    origin_terminal = serializers.CharField(required=False)
+    destination_terminal = serializers.CharField(required=False)
+    cabin = serializers.CharField(required=False)
+    fare_basis = serializers.CharField(required=False)
 
 
 class OfferSerializer(serializers.Serializer[None]):
@@ -48,3 +64,45 @@ class FlightSearchResponseSerializer(serializers.Serializer[None]):
     next = serializers.CharField(
         allow_null=True, help_text="The `cursor` of the next page; null on the last one."
     )
+
+
+class OfferRejectSerializer(serializers.ModelSerializer[OfferReject]):
+    class Meta:
+        model = OfferReject
+        fields = ("line", "reason", "field", "detail", "excerpt")
+
+
+class ImportProblemSerializer(serializers.Serializer[None]):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class OfferImportSerializer(serializers.ModelSerializer[OfferImport]):
+    percent = serializers.IntegerField(min_value=0, max_value=100, read_only=True)
+    problem = serializers.SerializerMethodField(
+        help_text="Why nothing of it was loaded; null unless it failed."
+    )
+
+    class Meta:
+        model = OfferImport
+        fields = (
+            "id", "status", "percent", "bytes_received", "bytes_done", "lines_done", "inserted",
+            "updated", "unchanged", "rejected", "problem", "created_at", "started_at",
+            "finished_at",
+        )  # fmt: skip
+
+    @extend_schema_field(ImportProblemSerializer(allow_null=True))
+    def get_problem(self, offer_import: OfferImport) -> dict[str, str] | None:
+        if not offer_import.problem_code:
+            return None
+        return {"code": offer_import.problem_code, "detail": offer_import.problem}
+
+
+class OfferImportPageSerializer(OfferImportSerializer):
+    errors = OfferRejectSerializer(many=True, help_text="Refused lines, in order.")  # type: ignore[assignment]  # a name of DRF's own
+    next = serializers.IntegerField(
+        allow_null=True, help_text="`after` of the next page; null on the last one."
+    )
+
+    class Meta(OfferImportSerializer.Meta):
+        fields = (*OfferImportSerializer.Meta.fields, "errors", "next")  # type: ignore[assignment]

@@ -1,7 +1,13 @@
 from django.urls import path
 
-from apps.flights.api import views
+from apps.flights.api import imports, views
 
 urlpatterns = [
     path("flights/search", views.FlightSearchView.as_view(), name="api-flight-search"),
+    path("flights/import", imports.FlightImportView.as_view(), name="api-flight-import"),
+    path(
+        "flights/import/<uuid:import_id>",
+        imports.FlightImportJobView.as_view(),
+        name="api-flight-import-job",
+    ),
 ]

@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 InstallSQL("flights", "airports", digest="5e59545ab0b065b3"),
-                InstallSQL("flights", "flights", digest="3341cd598e9a6e03"),
+                InstallSQL("flights", "flights", digest="48c0c58e5390e31b"),
                 InstallSQL("flights", "flight_layovers", digest="549dd3fe514240c2"),
                 InstallSQL("flights", "inventory_loads", digest="3de48fd4f20ed363"),
             ],

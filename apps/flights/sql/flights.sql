@@ -92,6 +92,11 @@ create table public.enterprise_flights (
 create index enterprise_flights_search on public.enterprise_flights
     (enterprise_id, origin_airport, destination_airport, departure_day, price_minor, id);
 
+-- By what an import finds the offers that stand already; the demo makes its own.
+create unique index enterprise_flights_journey on public.enterprise_flights
+    (enterprise_id, search_hash)
+    where not modelled;
+
 create index enterprise_flights_expiry on public.enterprise_flights (expires_at);
 
 do $$

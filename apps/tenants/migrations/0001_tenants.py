@@ -202,6 +202,7 @@ class Migration(migrations.Migration):
                         base_field=models.CharField(
                             choices=[
                                 ("flights:read", "Search flights"),
+                                ("flights:write", "Import private offers"),
                                 ("account:read", "Read the account: enterprise and keys"),
                                 ("configs:read", "Read configuration"),
                                 ("configs:write", "Override configuration"),

@@ -1,0 +1,196 @@
+-- Files of private offers that enterprises send, one row a file, and the lines that were refused.
+-- The web process enters a file for its tenant; the worker loads it with the operator's role.
+
+create table public.offer_imports (
+    id uuid primary key default uuidv7(),
+    enterprise_id uuid not null references public.enterprises (id),
+    status text not null default 'queued',
+    -- what the caller named the request, if anything
+    idempotency_key text,
+    content_sha256 text not null,
+    bytes_received bigint not null,
+    -- where the spooled body lies; empty once it is no longer needed
+    file text not null,
+    attempts integer not null default 0,
+    -- of the body as it was sent
+    bytes_done bigint not null default 0,
+    lines_done bigint not null default 0,
+    inserted bigint not null default 0,
+    updated bigint not null default 0,
+    unchanged bigint not null default 0,
+    rejected bigint not null default 0,
+    -- why nothing of it was loaded, if so
+    problem_code text not null default '',
+    problem text not null default '',
+    created_at timestamptz not null default now(),
+    started_at timestamptz,
+    finished_at timestamptz,
+    constraint offer_imports_status_known
+        check (status in ('queued', 'loading', 'done', 'failed')),
+    constraint offer_imports_failed_says_why check ((status = 'failed') = (problem_code <> '')),
+    constraint offer_imports_finished check (
+        (status in ('done', 'failed')) = (finished_at is not null)
+    ),
+    constraint offer_imports_key_named check (idempotency_key <> ''),
+    constraint offer_imports_key_once unique (enterprise_id, idempotency_key),
+    constraint offer_imports_tenant_key unique (enterprise_id, id)
+);
+
+create index offer_imports_pending on public.offer_imports (enterprise_id, id)
+    where status in ('queued', 'loading');
+
+select public.enable_tenant_isolation('public.offer_imports');
+grant select, insert on public.offer_imports to layoverhq_app;
+grant select, insert, update, delete on public.offer_imports to layoverhq_operator;
+
+create table public.offer_rejects (
+    id uuid primary key default uuidv7(),
+    enterprise_id uuid not null,
+    import_id uuid not null,
+    -- from 1
+    line bigint not null check (line >= 1),
+    reason text not null check (reason <> ''),
+    field text not null,
+    detail text not null,
+    -- how the line begins
+    excerpt text not null,
+    constraint offer_rejects_line_once unique (enterprise_id, import_id, line),
+    constraint offer_rejects_import foreign key (enterprise_id, import_id)
+        references public.offer_imports (enterprise_id, id) on delete cascade
+);
+
+select public.enable_tenant_isolation('public.offer_rejects');
+grant select on public.offer_rejects to layoverhq_app;
+grant select, insert, update, delete on public.offer_rejects to layoverhq_operator;
+
+-- Opens the staging tables for this transaction: COPY FROM is refused on tables with row-level
+-- security.
+create function public.open_import_staging() returns void
+language plpgsql
+set client_min_messages = warning
+as $$
+begin
+    create temporary table imported_offers (
+        line bigint not null,
+        search_hash uuid not null,
+        provider text not null,
+        departure_at timestamptz not null,
+        arrival_at timestamptz not null,
+        expires_at timestamptz not null,
+        departure_day date not null,
+        departure_minute smallint not null,
+        duration_minutes integer not null,
+        price_minor bigint not null,
+        price_currency text not null,
+        origin_airport text not null,
+        destination_airport text not null,
+        layover_airports text[] not null,
+        layover_minutes integer[] not null,
+        layovers jsonb not null,
+        segments json not null
+    ) on commit drop;
+    create temporary table imported_rejects (
+        line bigint not null,
+        reason text not null,
+        field text not null,
+        detail text not null,
+        excerpt text not null
+    ) on commit drop;
+end
+$$;
+
+-- Moves what is staged into the enterprise's private offers, and enters the rejects. Of lines
+-- with the same offer the first counts, the others are rejects. Offers that stand as they are sent
+-- are not written. Fails if the enterprise is leaving; the lock keeps it until the commit.
+create function public.store_imported_offers(
+    buyer uuid,
+    import uuid,
+    out inserted bigint,
+    out updated bigint,
+    out unchanged bigint,
+    out duplicates bigint
+)
+language plpgsql
+set search_path = public, pg_temp
+as $$
+declare
+    staged bigint;
+begin
+    perform from enterprises where id = buyer and status in ('active', 'suspended') for share;
+    if not found then
+        raise exception 'enterprise % takes no offers', buyer
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+
+    insert into pg_temp.imported_rejects (line, reason, field, detail, excerpt)
+    select later.line, 'duplicate', '', format('Line %s has the same offer.', later.earliest), ''
+    from (
+        select line, min(line) over (partition by search_hash) as earliest
+        from pg_temp.imported_offers
+    ) as later
+    where later.line > later.earliest;
+    get diagnostics duplicates = row_count;
+
+    delete from pg_temp.imported_offers o
+    using pg_temp.imported_rejects r
+    where o.line = r.line;
+
+    analyze pg_temp.imported_offers;
+    select count(*) into staged from pg_temp.imported_offers;
+
+    with merged as (
+        merge into enterprise_flights e
+        using pg_temp.imported_offers s
+        on e.enterprise_id = buyer and e.search_hash = s.search_hash and not e.modelled
+        when matched and (
+            (e.price_minor, e.expires_at, e.layovers, e.segments::text)
+                is distinct from (s.price_minor, s.expires_at, s.layovers, s.segments::text)
+        ) then update set
+            price_minor = s.price_minor, expires_at = s.expires_at, layovers = s.layovers,
+            segments = s.segments, seen_at = now()
+        when not matched then insert (
+            enterprise_id, search_hash, provider, departure_at, arrival_at, expires_at,
+            departure_day, departure_minute, duration_minutes, price_minor, price_currency,
+            origin_airport, destination_airport, layover_count, layover_min_minutes,
+            layover_max_minutes, layover_airports, layovers, segments
+        ) values (
+            buyer, s.search_hash, s.provider, s.departure_at, s.arrival_at, s.expires_at,
+            s.departure_day, s.departure_minute, s.duration_minutes, s.price_minor,
+            s.price_currency, s.origin_airport, s.destination_airport,
+            cardinality(s.layover_airports),
+            (select min(m) from unnest(s.layover_minutes) as m),
+            (select max(m) from unnest(s.layover_minutes) as m),
+            s.layover_airports, s.layovers, s.segments
+        )
+        returning merge_action() as action, e.departure_day, e.id, s.layover_airports,
+            s.layover_minutes
+    ), places as (
+        -- Times and places are part of what makes an offer the same: an update moves none.
+        insert into flight_layovers (
+            enterprise_id, departure_day, flight_id, position, airport, minutes
+        )
+        select buyer, m.departure_day, m.id, l.position, l.airport, l.minutes
+        from merged m
+        cross join lateral unnest(m.layover_airports, m.layover_minutes)
+            with ordinality as l (airport, minutes, position)
+        where m.action = 'INSERT'
+    )
+    select
+        count(*) filter (where m.action = 'INSERT'),
+        count(*) filter (where m.action = 'UPDATE')
+    into inserted, updated
+    from merged m;
+    unchanged := staged - inserted - updated;
+
+    insert into offer_rejects (enterprise_id, import_id, line, reason, field, detail, excerpt)
+    select buyer, import, r.line, r.reason, r.field, r.detail, r.excerpt
+    from pg_temp.imported_rejects r
+    order by r.line
+    limit 10000;
+end
+$$;
+
+revoke execute on function public.open_import_staging() from public;
+revoke execute on function public.store_imported_offers(uuid, uuid) from public;
+grant execute on function public.open_import_staging() to layoverhq_operator;
+grant execute on function public.store_imported_offers(uuid, uuid) to layoverhq_operator;
