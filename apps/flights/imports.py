@@ -65,7 +65,7 @@ copy pg_temp.imported_rejects (line, reason, field, detail, excerpt) from stdin
 STORE = "select inserted, updated, unchanged, duplicates from store_imported_offers(%s, %s)"
 FINISH = """
 update offer_imports
-set status = 'done', finished_at = now(), bytes_done = bytes_received, lines_done = %s,
+set status = 'done', finished_at = clock_timestamp(), bytes_done = bytes_received, lines_done = %s,
     inserted = %s, updated = %s, unchanged = %s, rejected = %s
 where id = %s
 """
@@ -256,7 +256,8 @@ def _fail(job: OfferImport, code: str, detail: str) -> None:
     job.status = OfferImport.Status.FAILED
     job.problem_code, job.problem = code, detail
     job.finished_at = timezone.now()
-    job.save()
+    # The counts of how far it was read stay as they were noted.
+    job.save(update_fields=["status", "problem_code", "problem", "finished_at"])
     _discard(job)
     log.warning("offer_import_failed", offer_import=str(job.pk), code=code)
 

@@ -221,11 +221,9 @@ def moment(given: str, airport: str, zones: Mapping[str, str], field: str) -> Mo
     zone = _zone(zone_name)
     naive = parsed.replace(tzinfo=None)
     try:
-        readings = {fold: naive.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
-        shown = {fold: at.astimezone(zone).replace(tzinfo=None) for fold, at in readings.items()}
+        standing = _standing(naive, zone)
     except OverflowError as error:
         raise Refused("invalid_time", field, "This time lies outside of the calendar.") from error
-    standing = {at for fold, at in readings.items() if shown[fold] == naive}
     if not standing:
         detail = f"Clocks in {zone_name} skip this time."
         raise Refused("nonexistent_time", field, detail)
@@ -313,6 +311,15 @@ def _check_connection(before: Segment, after: Segment, field: str) -> None:
     if after.departure.zone != before.arrival.zone:
         detail = f"The segment before ends in {before.destination}, in another time zone."
         raise Refused("broken_route", f"{field}.origin", detail)
+
+
+def _standing(naive: datetime, zone: ZoneInfo) -> set[datetime]:
+    """Return when, in UTC, the zone's clocks show this time: never, once or twice."""
+    first, second = naive.replace(tzinfo=zone), naive.replace(tzinfo=zone, fold=1)
+    if first.utcoffset() == second.utcoffset():
+        return {first.astimezone(UTC)}
+    readings = (first.astimezone(UTC), second.astimezone(UTC))
+    return {at for at in readings if at.astimezone(zone).replace(tzinfo=None) == naive}
 
 
 @cache
