@@ -37,11 +37,19 @@ SEGMENT_MEMBERS: Final = frozenset(
 def read_offer(line: bytes, *, zones: Mapping[str, str], now: datetime) -> NormalisedOffer:
     """Return the offer of one line; `zones` has the time zone of each airport that is known.
 
-    Raises Refused with what `fare_minor`, `moment` and `normalised` refuse, and: not_utf8,
-    not_json, not_an_object, unknown_member, missing, wrong_type, invalid_text, unknown_cabin,
-    unknown_airport, invalid_expiry.
+    Raises Refused with what `offer_of` refuses, and: not_utf8, not_json, not_an_object.
     """
-    document = _parsed(line)
+    return offer_of(_parsed(line), zones=zones, now=now)
+
+
+def offer_of(
+    document: Mapping[str, Any], *, zones: Mapping[str, str], now: datetime
+) -> NormalisedOffer:
+    """Return the offer of a document in our own format.
+
+    Raises Refused with what `fare_minor`, `moment` and `normalised` refuse, and: unknown_member,
+    missing, wrong_type, invalid_text, unknown_cabin, unknown_airport, invalid_expiry.
+    """
     _known(document, MEMBERS, "")
     segments = document.get("segments")
     if not isinstance(segments, list):
