@@ -246,7 +246,7 @@ def test_issue__two_keys__differ():
         ({"name": "x" * 101}, "name"),
         ({"scopes": []}, "scopes"),
         ({"scopes": ["everything"]}, "scopes"),
-        ({"scopes": [Scope.FLIGHTS_READ, "flights:write"]}, "scopes"),
+        ({"scopes": [Scope.FLIGHTS_READ, "flights:sell"]}, "scopes"),
         ({"expires_at": timezone.now() - timedelta(seconds=1)}, "expires_at"),
     ],
 )
