@@ -192,8 +192,9 @@ def definition_faults(
 ) -> list[FieldError]:
     """Return all that keeps a definition from being saved, each with its place.
 
-    What `standing`, the definition that is obeyed, has already of overrides and of steps is not
-    asked for anew: an enterprise may have left since. `now` defaults to the present.
+    What `standing`, the definition that is obeyed, has already of overrides, of steps and as its
+    owner is not asked for anew: an enterprise or a colleague may have left since. `now` defaults to
+    the present.
     """
     if not isinstance(document, dict):
         return [FieldError("definition", "type", "Give an object.")]
@@ -267,7 +268,8 @@ class _Check:
             detail = "Give the name of an attribute: user, enterprise, device.id."
             yield _fault("bucketing_unit", "invalid", detail)
         owner = given["owner"]
-        if owner is not None and not (isinstance(owner, str) and owner in self.around.operators):
+        known = {*self.around.operators, self.standing["owner"]}
+        if owner is not None and not (isinstance(owner, str) and owner in known):
             yield _fault("owner", "unknown", "There is no such operator.")
         if given["expires_date"] is not None and not _is_date(given["expires_date"]):
             yield _fault("expires_date", "invalid", "Give a date such as 2027-03-31.")
@@ -533,14 +535,14 @@ class _Check:
 
 
 def instant(text: Any) -> datetime | None:
-    """Return a time with its offset, or None where the text is none."""
+    """Return a time with an offset, in UTC; None where the text is none."""
     if not isinstance(text, str):
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return at if at.tzinfo else None
 
 
 def _is_date(text: Any) -> bool:

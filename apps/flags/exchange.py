@@ -35,6 +35,7 @@ from apps.flags.operations import (
     StaleVersion,
     create_flag,
     draft_change,
+    give_way,
     publish_change,
     submit_change,
     take_turns,
@@ -243,7 +244,7 @@ def import_document(
     """Do all that the document says, as the plan of this digest showed, or nothing.
 
     Changes of protected flags are drafted and sent to review. Raises InvalidInput with every fault,
-    and StaleVersion where the plan would be another now.
+    StaleVersion where the plan would be another now, and Interrupted where a kill would wait.
     """
     with atomic():
         plan = _import(list(document), reason, actor)
@@ -280,6 +281,7 @@ def _import(items: list[Item], reason: str, actor: User | None) -> ImportPlan:
         while pending:
             refused: list[tuple[Item, DomainError]] = []
             for item in pending:
+                give_way()
                 try:
                     with atomic():
                         changes.append(actions[section](item))

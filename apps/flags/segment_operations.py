@@ -12,7 +12,11 @@ from apps.flags.conditions import MAXIMUM_NESTING, groups_in
 from apps.flags.definitions import NAME, is_whole
 from apps.flags.models import BASIS_POINTS, FeatureFlag, FlagNamespace, FlagSegment
 from apps.flags.operations import NeedsApproval, StaleVersion, take_turns
-from apps.flags.queries import flags_with_segment, segments_with
+from apps.flags.queries import (
+    flags_approved_with_segment,
+    flags_with_segment,
+    segments_with,
+)
 from apps.tenants.models import User
 from layoverhq.errors import Conflict, FieldError, InvalidInput
 from layoverhq.tenancy import atomic
@@ -28,8 +32,8 @@ def save_segment(
 ) -> FlagSegment:
     """Add a segment, or change one that was read at `base_version`; its name never changes.
 
-    Raises InvalidInput, StaleVersion, and NeedsApproval where a protected flag uses it: only a
-    superuser changes it then.
+    Raises InvalidInput, StaleVersion, and NeedsApproval where a protected flag uses it, now or by
+    a change that is approved: only a superuser changes it then.
     """
     with atomic():
         take_turns()
@@ -42,7 +46,8 @@ def save_segment(
         standing = FlagSegment.objects.select_for_update().get(pk=segment.pk)
         if standing.version != base_version:
             raise StaleVersion(f"The segment {standing} was changed meanwhile: reload it.")
-        _refuse_protected(flags_with_segment(standing.name), standing.name, actor)
+        using = [*flags_with_segment(standing.name), *flags_approved_with_segment(standing.name)]
+        _refuse_protected(using, standing.name, actor)
         for name in ("description", "members", "conditions"):
             setattr(standing, name, getattr(segment, name))
         _check_segment(standing)
@@ -55,7 +60,8 @@ def delete_segment(*, segment: FlagSegment) -> None:
     """Delete a segment that nothing names. Raises Conflict."""
     with atomic():
         take_turns()
-        using = [flag.name for flag in flags_with_segment(segment.name)]
+        flags = [*flags_with_segment(segment.name), *flags_approved_with_segment(segment.name)]
+        using = list(dict.fromkeys(flag.name for flag in flags))
         using += sorted(segments_with(segment.name) - {segment.name})
         if using:
             raise Conflict(f"{segment} is used by {_listed(using)}.")
@@ -112,7 +118,7 @@ def _refuse_name(model: type[FlagSegment] | type[FlagNamespace], name: str) -> N
 
 
 def _refuse_protected(flags: Iterable[FeatureFlag], name: str, actor: User | None) -> None:
-    protected = [flag.name for flag in flags if flag.is_protected]
+    protected = list(dict.fromkeys(flag.name for flag in flags if flag.is_protected))
     if protected and not (actor and actor.is_superuser):
         raise NeedsApproval(
             f"{_listed(protected)}, protected, would change with {name}: only a superuser may."
@@ -128,6 +134,9 @@ def _check_segment(segment: FlagSegment) -> None:
     errors = list(_member_faults(segment.members))
     if segment.conditions is not None:
         errors += condition_faults(segment.conditions, "conditions")
+        if segment.conditions == {}:
+            detail = "Everybody would meet them: give conditions, or none (null)."
+            errors.append(FieldError("conditions", "empty", detail))
         if not errors:
             errors += _chain_faults(segment)
     if errors:
@@ -140,6 +149,10 @@ def _member_faults(members: Any) -> list[FieldError]:
         return [FieldError("members", "type", detail)]
     for place, member in enumerate(members):
         if isinstance(member, str) and 0 < len(member) <= MAXIMUM_MEMBER:
+            # People edit them one a line.
+            if member.splitlines() != [member.strip()]:
+                detail = "A member is one line, without space around it."
+                return [FieldError(f"members[{place}]", "invalid", detail)]
             continue
         if not (is_number(member) and abs(member) <= EXACT):
             detail = f"Give a text of 1 to {MAXIMUM_MEMBER} characters, or a number up to 2^53."

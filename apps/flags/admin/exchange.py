@@ -53,8 +53,11 @@ class ExchangePages:
         return request.user.has_perms(
             [
                 "flags.add_featureflag",
+                "flags.change_featureflag",
                 "flags.publish_flagversion",
+                "flags.add_flagsegment",
                 "flags.change_flagsegment",
+                "flags.add_flagnamespace",
                 "flags.change_flagnamespace",
             ]
         )

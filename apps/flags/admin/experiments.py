@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten
 from django.db import connections
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -231,12 +232,28 @@ class ShipForm(ReasonForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        experiment = Experiment.objects.filter(pk=self.object_id).first()
+        experiment = find(self.object_id)
         split = experiment.split if experiment else {}
         self.fields["variant"].choices = [
             (each, f"{each} (control)" if each == experiment.control_variant else each)
             for each in split
         ]
+
+
+def find(object_id: Any) -> Experiment | None:
+    """Return the experiment of an id as an address has it."""
+    try:
+        return Experiment.objects.filter(pk=UUID(str(object_id))).first()
+    except ValueError:
+        return None
+
+
+def asked(object_id: Any) -> Experiment:
+    """Return the experiment that an address names. Raises Http404."""
+    experiment = find(object_id)
+    if experiment is None:
+        raise Http404
+    return experiment
 
 
 def dialog(title: str, form: type[ReasonForm]) -> ActionDialog:
@@ -372,7 +389,7 @@ class ExperimentAdmin(OperationAdmin):
         return super().changeform_view(request, object_id, form_url, context)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        experiment = Experiment.objects.filter(pk=object_id).first()
+        experiment = find(object_id)
         possible = {
             Status.DRAFT: {"start", "discard"},
             Status.RUNNING: {"stop", "ship"},
@@ -476,7 +493,7 @@ class ExperimentAdmin(OperationAdmin):
     )
     def discard(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
         give_reason(form.cleaned_data["reason"])
-        experiment = Experiment.objects.get(pk=object_id)
+        experiment = asked(object_id)
         discard_experiment(experiment=experiment)
         messages.success(request, f"Discarded “{experiment}”.")
         return go_to(request, self.changelist_url())
@@ -487,7 +504,7 @@ class ExperimentAdmin(OperationAdmin):
         """Run an operation for a dialog and show the experiment; the site tells of a refusal."""
         reason = form.cleaned_data["reason"]
         give_reason(reason)
-        experiment = run(Experiment.objects.get(pk=object_id), reason)
+        experiment = run(asked(object_id), reason)
         messages.success(request, f"{done} “{experiment}”.")
         version = experiment.shipped_version
         if version is not None and version.status == version.Status.DRAFT:

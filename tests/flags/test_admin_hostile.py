@@ -1,0 +1,184 @@
+"""The admin of flags under odd addresses, odd documents, and people without the permission."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from tests.flags.factories import draft, edited, fresh, make_flag
+from tests.flags.test_admin import DIALOG, REASON, url
+from tests.tenants import factories
+
+DEEP = "[" * 900 + "]" * 900
+ODD = ("%00", "%ff%fe", "99999999999999999999", "-1", "%ED%A0%80", "'\"><script>x</script>")
+LISTS = ("featureflag", "flagversion", "flagsegment", "flagnamespace", "experiment")
+
+
+@pytest.mark.parametrize("value", ODD)
+@pytest.mark.parametrize("model", LISTS)
+def test_lists__odd_query__never_fail(admin_client: Client, model: str, value: str) -> None:
+    make_flag()
+    names = (
+        "p", "q", "o", "e", "all", "state", "tag", "owner", "status", "flag", "value_type__exact",
+        "is_protected__exact", "id__exact", "name", "_facets", "_changelist_filters",
+    )  # fmt: skip
+    for name in names:
+        response = admin_client.get(f"/admin/flags/{model}/?{name}={value}")
+        assert response.status_code in (200, 302, 400), (name, response.status_code)
+        assert b"<script>x</script>" not in response.content
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_pages__odd_query__never_fail(admin_client: Client, value: str) -> None:
+    user = factories.make_operator()
+    flag = make_flag(user_overrides={str(user.pk): True})
+    version = draft(flag, description="other")
+    names = (
+        "left", "right", "whole", "span", "tenant_q", "tenant_page", "user_q", "user_page", "tab",
+        "of", "to", "reason", "from", "_changelist_filters", "p", "page",
+    )  # fmt: skip
+    for name in names:
+        for page in (url(flag), url(version), url(flag, "edit"), url(version, "edit")):
+            response = admin_client.get(f"{page}?tab=users&{name}={value}")
+            assert response.status_code in (200, 302), (page, name, response.status_code)
+            assert b"<script>x</script>" not in response.content
+    for kind in ("user", "tenant", "nobody"):
+        address = reverse("admin:flags_featureflag_suggest", args=[kind])
+        response = admin_client.get(f"{address}?x={value}")
+        assert response.status_code in (200, 404)
+        assert b"<script>" not in response.content
+
+
+@pytest.mark.parametrize(
+    "of", ["xyz", "00000000-0000-0000-0000-000000000000", "%00", "a/b", "1" * 300]
+)
+@pytest.mark.parametrize("model", LISTS)
+def test_pages__of_what_is_not_there__never_fail(admin_client: Client, model: str, of: str) -> None:
+    verbs = (
+        "change", "delete", "history", "edit", "turn-on", "turn-off", "kill", "archive", "restore",
+        "submit", "approve", "publish", "schedule", "unschedule", "roll-back", "reject", "start",
+        "stop", "ship", "discard", "try", "override", "check",
+    )  # fmt: skip
+    for verb in verbs:
+        address = f"/admin/flags/{model}/{of}/{verb}/"
+        for response in (admin_client.get(address), admin_client.post(address, DIALOG)):
+            assert response.status_code in (200, 302, 403, 404, 405), (verb, response.status_code)
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        DEEP, '{"a": ' + DEEP + "}", "1e999", '"\\ud800"', '{"\\ud800": 1}', '{"a": "\\u0000"}',
+        '{"rollout_percentage": "x", "rules": {}}', "null", "[" * 100_000, "[1" + "0" * 5000 + "]",
+    ],
+)  # fmt: skip
+def test_editor__hostile_document__is_refused_wherever_it_is_sent(
+    admin_client: Client, definition: str
+) -> None:
+    flag = make_flag()
+    version = draft(flag, description="other")
+    base = fresh(flag).version
+    data = {"definition": definition, "reason": REASON, "publish": "1"}
+    for address, more in (
+        (url(flag, "edit"), {"base_version": base}),
+        (url(flag, "edit"), {"base_version": base + 7}),
+        (url(flag, "edit"), {"base_version": 10**30}),
+        (url(version, "edit"), {}),
+        (url(version, "edit"), {"seen": "another"}),
+        ("/admin/flags/featureflag/add/", {"name": "some", "value_type": "json"}),
+        (url(flag, "check"), {}),
+        (reverse("admin:flags_featureflag_check_new"), {"name": "a\x00b", "value_type": "\x00"}),
+    ):
+        response = admin_client.post(address, {**data, **more})
+        assert response.status_code == 200, address
+    assert fresh(flag).version == base
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "description", "rollout_percentage", "rules", "weights", "steps", "tags", "owner",
+        "variants", "prerequisites", "bucketing_unit", "namespace", "namespace_range",
+        "tenant_overrides", "user_overrides", "conditions", "on_variant", "expires_date",
+    ],
+)  # fmt: skip
+def test_editor__member_of_any_type__is_refused(admin_client: Client, name: str) -> None:
+    flag = make_flag()
+    for odd in (
+        "\ud800",
+        "\x00",
+        {"\ud800": 1},
+        [["x"]],
+        {"a": [{"b": {}}]},
+        1e300,
+        -1,
+        True,
+        [1],
+        "x" * 20,
+    ):
+        document = {**edited(flag), name: odd}
+        data = {"definition": json.dumps(document), "reason": REASON, "publish": "1"}
+        for base in (fresh(flag).version, 0):
+            assert admin_client.post(
+                url(flag, "edit"), {**data, "base_version": base}
+            ).status_code in (200, 302)
+        assert admin_client.post(url(flag, "check"), data).status_code == 200
+        admin_client.get(url(flag))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("a." * 50_000, "text", "x"), ("a", "json", DEEP), ("a", "json", '"\\ud800"'),
+        ("user", "json", '"\\ud800"'), ("a", "number", "1e999"), ("user", "number", "1e999"),
+        ("a", "json", "[" * 100_000), ("user", "json", '{"a": ' + DEEP + "}"),
+        ("a\x00", "text", "\x00"),
+    ],
+)  # fmt: skip
+def test_try_it__hostile_attribute__is_answered(
+    admin_client: Client, row: tuple[str, str, str]
+) -> None:
+    flag = make_flag(
+        rollout_percentage=50,
+        conditions={"a": {"$ne": [[1]]}, "b": {"$exists": False}},
+        tenant_overrides={},
+        rules=[],
+    )
+    for thing in (flag, draft(flag, description="x")):
+        data = dict(zip(("name", "type", "value"), row, strict=True))
+        assert admin_client.post(url(thing, "try"), data).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        'flags: {"\\ud800": {value_type: boolean}}',
+        'flags: {a: {value_type: boolean, tenant_overrides: {"\\ud800": true}}}',
+        'flags: {a: {value_type: boolean, user_overrides: {"\\ud800": true}}}',
+        'flags: {a: {value_type: boolean, owner: "\\ud800"}}',
+        'flags: {a: {value_type: boolean, owner: "\\0"}}',
+        'flags: {a: {value_type: [1], tags: {a: 1}, rules: 3}}',
+        'namespaces: {a: {description: "\\ud800", holdout: 5}}',
+        'namespaces: {a: {description: x, holdout: x}}',
+        'segments: {a: {description: "\\ud800"}}',
+        'segments: {"\\ud800": {description: x}}',
+        'segments: {a: {members: {a: 1}, conditions: [1]}}',
+    ],
+)  # fmt: skip
+def test_import__hostile_document__is_refused(admin_client: Client, document: str) -> None:
+    text = f"format: layoverhq-flags\nversion: 1\n{document}\n"
+    response = admin_client.post("/admin/flags/featureflag/import/", {"text": text})
+    assert response.status_code == 200
+
+
+def test_import__of_another_encoding__is_refused(admin_client: Client) -> None:
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    text = "format: layoverhq-flags\nversion: 1\n"
+    for data in (text.encode("utf-16"), b"\xff\xff", text.encode() + b"\x00"):
+        file = SimpleUploadedFile("flags.yaml", data)
+        response = admin_client.post("/admin/flags/featureflag/import/", {"file": file})
+        assert response.status_code == 200
