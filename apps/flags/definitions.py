@@ -281,8 +281,10 @@ class _Check:
             yield _fault("tags", "type", f"Give a list of up to {MAXIMUM_TAGS} texts.")
             return
         for place, tag in enumerate(tags):
-            if not isinstance(tag, str) or not 0 < len(tag.strip()) <= 50 or tag != tag.strip():
+            if not isinstance(tag, str) or not 0 < len(tag) <= 50 or tag != tag.strip():
                 yield _fault(f"tags[{place}]", "invalid", "Give 1 to 50 characters.")
+            elif "," in tag:
+                yield _fault(f"tags[{place}]", "invalid", "Commas stand between tags.")
             elif tag in tags[:place]:
                 yield _fault(f"tags[{place}]", "repeated", "Stands twice.")
 
