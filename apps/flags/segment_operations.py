@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -68,10 +70,13 @@ def delete_segment(*, segment: FlagSegment) -> None:
         segment.delete()
 
 
-def save_namespace(*, namespace: FlagNamespace, actor: User | None = None) -> FlagNamespace:
+def save_namespace(
+    *, namespace: FlagNamespace, seen: str = "", actor: User | None = None
+) -> FlagNamespace:
     """Add a namespace, or change its description and its holdout.
 
-    Raises InvalidInput where a flag has a part of what would be held out, and NeedsApproval where
+    Raises StaleVersion where it is no longer the one whose `mark_of_namespace` was `seen`,
+    InvalidInput where a flag has a part of what would be held out, and NeedsApproval where
     a protected flag is in it: only a superuser changes it then.
     """
     with atomic():
@@ -84,6 +89,8 @@ def save_namespace(*, namespace: FlagNamespace, actor: User | None = None) -> Fl
             namespace.salt = namespace.name
             namespace.save(force_insert=True)
             return namespace
+        if seen and seen != mark_of_namespace(standing):
+            raise StaleVersion(f"The namespace {standing} was changed meanwhile: reload it.")
         flags = list(FeatureFlag.objects.filter(namespace=standing, is_archived=False))
         if namespace.holdout != standing.holdout:
             _refuse_protected(flags, standing.name, actor)
@@ -96,6 +103,12 @@ def save_namespace(*, namespace: FlagNamespace, actor: User | None = None) -> Fl
         standing.description = namespace.description
         standing.save()
         return standing
+
+
+def mark_of_namespace(namespace: FlagNamespace) -> str:
+    """Return what tells a namespace as it stands from the same one changed."""
+    said = json.dumps([namespace.description, namespace.holdout])
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def delete_namespace(*, namespace: FlagNamespace) -> None:

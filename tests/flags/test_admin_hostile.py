@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.contrib.auth.models import Permission
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from tests.flags.factories import draft, edited, fresh, make_flag
-from tests.flags.test_admin import DIALOG, REASON, url
+from apps.flags import operations
+from layoverhq.tenancy import operator_scope
+from tests.flags.factories import draft, edited, fresh, make_flag, make_namespace, make_segment
+from tests.flags.test_admin import DIALOG, REASON, member, status, url
 from tests.tenants import factories
 
 DEEP = "[" * 900 + "]" * 900
@@ -174,8 +178,138 @@ def test_import__hostile_document__is_refused(admin_client: Client, document: st
     assert response.status_code == 200
 
 
+def granted(*codenames: str) -> Client:
+    user = factories.make_operator(superuser=False)
+    with operator_scope():
+        found = Permission.objects.filter(content_type__app_label="flags", codename__in=codenames)
+        assert len(found) == len(codenames)
+        user.user_permissions.set(found)
+    return factories.make_admin_client(user)
+
+
+VIEWS = tuple(
+    f"view_{model}" for model in ("featureflag", "flagversion", "flagsegment", "flagnamespace")
+)
+
+
+def test_pages__without_the_permission__change_nothing_by_get_or_post() -> None:
+    """Every custom page, by somebody who sees everything, and by somebody who sees nothing."""
+    flag = make_flag()
+    with operator_scope():
+        superseded = flag.versions.get()
+    versions = [draft(flag, description="x"), superseded]
+    segment, namespace = make_segment(members=["u"]), make_namespace()
+    sent = {
+        **DIALOG, "kind": "tenant", "of": "x",
+        "definition": json.dumps(edited(flag, enabled=False)),
+        "base_version": flag.version, "publish": "1", "text": "format: x", "import": "1",
+        "post": "yes", "description": "changed", "holdout": "5", "activate_at": "2100-01-01T00:00",
+    }  # fmt: skip
+    addresses = [
+        *(url(flag, name) for name in (
+            "edit", "turn_on", "turn_off", "archive", "restore", "stop", "override", "check",
+        )),
+        *(url(version, name) for version in versions for name in (
+            "edit", "submit", "approve", "publish", "schedule", "unschedule", "roll_back", "reject",
+        )),
+        *(url(thing, name) for thing in (segment, namespace) for name in ("change", "delete")),
+        *(url(thing, "delete") for thing in (flag, *versions)),
+        *(reverse(f"admin:flags_{model}_add") for model in LISTS),
+        reverse("admin:flags_featureflag_import_yaml"),
+        reverse("admin:flags_featureflag_check_new"),
+        reverse("admin:flags_flagsegment_check"),
+    ]  # fmt: skip
+    for client, may_see in ((granted(*VIEWS), True), (granted(), False)):
+        for address in addresses:
+            shows = may_see and address in (url(segment), url(namespace))
+            assert client.get(address).status_code == (200 if shows else 403), address
+            assert client.post(address, sent).status_code == 403, address
+        for address in ("export", "stale", "suggest/user"):
+            found = client.get(f"/admin/flags/featureflag/{address}/").status_code
+            assert found == (200 if may_see else 403), address
+        for name in ("turn_off_selected", "kill_selected"):
+            data = {"action": name, "_selected_action": [str(flag.pk)], "confirmed": "1"}
+            client.post("/admin/flags/featureflag/", {**data, "reason": REASON})
+    now = fresh(flag)
+    assert (now.enabled, now.is_killed, now.version) == (True, False, 1)
+    with operator_scope():
+        assert [version.status for version in flag.versions.order_by("number")] == [
+            "active",
+            "draft",
+        ]
+        segment.refresh_from_db()
+        namespace.refresh_from_db()
+    assert (segment.members, namespace.holdout) == (["u"], 0)
+
+
+def test_pages__without_the_token_of_a_form__are_refused() -> None:
+    client = factories.make_admin_client(factories.make_operator())
+    client.handler.enforce_csrf_checks = True
+    flag = make_flag()
+    for name in ("stop", "override", "edit", "archive", "check", "try"):
+        assert client.post(url(flag, name), DIALOG).status_code == 403, name
+    assert (fresh(flag).is_killed, fresh(flag).version) == (False, 1)
+
+
+def test_import__by_who_may_add_but_not_change__is_refused() -> None:
+    flag = make_flag()
+    text = (
+        "format: layoverhq-flags\nversion: 1\n"
+        f"flags: {{{flag.name}: {{value_type: boolean, description: changed}}}}\n"
+    )
+    needed = (
+        "add_featureflag", "publish_flagversion", "change_featureflag", "add_flagsegment",
+        "change_flagsegment", "add_flagnamespace", "change_flagnamespace",
+    )  # fmt: skip
+    for missing in needed:
+        client = granted(*VIEWS, *(name for name in needed if name != missing))
+        response = client.post("/admin/flags/featureflag/import/", {"text": text})
+        assert response.status_code == 403, missing
+    response = granted(*VIEWS, *needed).post("/admin/flags/featureflag/import/", {"text": text})
+    assert flag.name in response.content.decode()
+
+
+def test_approve__of_a_draft_that_was_edited_since_its_page__is_refused() -> None:
+    reviewer, _ = member("reviewers")
+    flag = make_flag(is_protected=True)
+    version = draft(flag, rollout_percentage=1)
+    with operator_scope():
+        operations.submit_change(version=version)
+    page = reviewer.get(url(version))
+    path = {item["title"]: item["path"] for item in page.context["actions_detail"]}["Approve…"]
+    with operator_scope():
+        operations.revise_change(
+            version=version, definition=edited(flag, enabled=True), reason=REASON, actor=None
+        )
+        operations.submit_change(version=version)
+
+    response = reviewer.post(path, DIALOG, follow=True)
+
+    assert "Somebody else changed this draft meanwhile" in response.content.decode()
+    assert status(version) == "in_review"
+    page = reviewer.get(url(version))
+    path = {item["title"]: item["path"] for item in page.context["actions_detail"]}["Approve…"]
+    reviewer.post(path, DIALOG)
+    assert status(version) == "approved"
+
+
+def test_namespace__changed_by_two__keeps_the_first_and_tells_the_second(
+    admin_client: Client,
+) -> None:
+    namespace = make_namespace()
+    seen = admin_client.get(url(namespace)).context["adminform"].form["seen"].value()
+    data = {"holdout": "10", "description": "", "reason": REASON, "seen": seen}
+    assert admin_client.post(url(namespace), data).status_code == 302
+
+    second = admin_client.post(url(namespace), {**data, "holdout": "0", "description": "mine"})
+
+    assert "was changed meanwhile" in second.content.decode()
+    with operator_scope():
+        namespace.refresh_from_db()
+    assert (namespace.holdout, namespace.description) == (1000, "")
+
+
 def test_import__of_another_encoding__is_refused(admin_client: Client) -> None:
-    from django.core.files.uploadedfile import SimpleUploadedFile
 
     text = "format: layoverhq-flags\nversion: 1\n"
     for data in (text.encode("utf-16"), b"\xff\xff", text.encode() + b"\x00"):

@@ -94,10 +94,27 @@ def test_form__sent__drafts_an_experiment_with_goals(admin_client):
     assert goals(made) == [("purchase", "conversion", 72, True), ("revenue", "mean", 168, False)]
     page = body(admin_client.get(url(made)))
     assert 'value="purchase"' in page
-    response = admin_client.post(url(made), filled(flag, goal_2_event="", alpha="0.01"))
+    changed = filled(flag, goal_2_event="", alpha="0.01", base_version=made.version)
+    response = admin_client.post(url(made), changed)
     assert response.status_code == 302, body(response)
     assert goals(made) == [("purchase", "conversion", 72, True)]
     assert str(standing(made).alpha) == "0.010"
+
+
+def test_form__sent_by_two__keeps_the_first_and_tells_the_second(admin_client):
+    flag = make_weighed_flag()
+    experiment = make_experiment(flag)
+    page = admin_client.get(url(experiment))
+    seen = page.context["adminform"].form["base_version"].value()
+    first = filled(flag, hypothesis="The first.", base_version=seen)
+    assert admin_client.post(url(experiment), first).status_code == 302
+
+    second = admin_client.post(
+        url(experiment), filled(flag, hypothesis="The second.", base_version=seen)
+    )
+
+    assert "Somebody changed the experiment meanwhile" in body(second)
+    assert standing(experiment).hypothesis == "The first."
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,7 @@ class ExperimentForm(GoalRows, forms.ModelForm):  # type: ignore[misc]
             " measured against."
         ),
     )
+    base_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     class Meta:
         model = Experiment
@@ -168,6 +169,7 @@ class ExperimentForm(GoalRows, forms.ModelForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         chosen = self.instance if self.instance.flag_id else None
+        self.fields["base_version"].initial = chosen.version if chosen else None
         choices: list[Any] = [("", "—"), *compared_choices()]
         if chosen:
             key = json.dumps([str(chosen.flag_id), chosen.rule, chosen.control_variant])
@@ -295,7 +297,7 @@ class ExperimentAdmin(OperationAdmin):
     change_form_outer_after_template = "admin/flags/known_events.html"
     actions_detail = ("start", "ship", "stop", "discard")
     drafted = (
-        (None, {"fields": ("name", "hypothesis", "compared", "alpha")}),
+        (None, {"fields": ("name", "hypothesis", "compared", "alpha", "base_version")}),
         (
             "Goals",
             {
@@ -366,7 +368,7 @@ class ExperimentAdmin(OperationAdmin):
             save_experiment(
                 experiment=obj,
                 goals=goals,
-                base_version=obj.version if change else None,
+                base_version=(form.cleaned_data["base_version"] or 0) if change else None,
                 actor=request.user,
             )
         except InvalidInput as refusal:
