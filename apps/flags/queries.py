@@ -90,12 +90,12 @@ def flags_with_segment(name: str) -> list[FeatureFlag]:
     return [flag for flag in flags if segments_of(flag.conditions, flag.rules) & names]
 
 
-def flags_approved_with_segment(name: str) -> list[FeatureFlag]:
-    """Return the protected flags that would ask for a segment by a change that is approved."""
+def flags_to_come_with_segment(name: str) -> list[FeatureFlag]:
+    """Return the protected flags that would ask for a segment by a change in review or approved."""
     names = segments_with(name)
     status = FlagVersion.Status
     versions = FlagVersion.objects.select_related("flag").filter(
-        flag__is_protected=True, status__in=[status.APPROVED, status.SCHEDULED]
+        flag__is_protected=True, status__in=[status.IN_REVIEW, status.APPROVED, status.SCHEDULED]
     )
     return [
         version.flag

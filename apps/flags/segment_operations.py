@@ -15,7 +15,7 @@ from apps.flags.definitions import NAME, is_whole
 from apps.flags.models import BASIS_POINTS, FeatureFlag, FlagNamespace, FlagSegment
 from apps.flags.operations import NeedsApproval, StaleVersion, take_turns
 from apps.flags.queries import (
-    flags_approved_with_segment,
+    flags_to_come_with_segment,
     flags_with_segment,
     segments_with,
 )
@@ -35,7 +35,7 @@ def save_segment(
     """Add a segment, or change one that was read at `base_version`; its name never changes.
 
     Raises InvalidInput, StaleVersion, and NeedsApproval where a protected flag uses it, now or by
-    a change that is approved: only a superuser changes it then.
+    a change in review or approved: only a superuser changes it then.
     """
     with atomic():
         take_turns()
@@ -48,7 +48,7 @@ def save_segment(
         standing = FlagSegment.objects.select_for_update().get(pk=segment.pk)
         if standing.version != base_version:
             raise StaleVersion(f"The segment {standing} was changed meanwhile: reload it.")
-        using = [*flags_with_segment(standing.name), *flags_approved_with_segment(standing.name)]
+        using = [*flags_with_segment(standing.name), *flags_to_come_with_segment(standing.name)]
         _refuse_protected(using, standing.name, actor)
         for name in ("description", "members", "conditions"):
             setattr(standing, name, getattr(segment, name))
@@ -62,7 +62,7 @@ def delete_segment(*, segment: FlagSegment) -> None:
     """Delete a segment that nothing names. Raises Conflict."""
     with atomic():
         take_turns()
-        flags = [*flags_with_segment(segment.name), *flags_approved_with_segment(segment.name)]
+        flags = [*flags_with_segment(segment.name), *flags_to_come_with_segment(segment.name)]
         using = list(dict.fromkeys(flag.name for flag in flags))
         using += sorted(segments_with(segment.name) - {segment.name})
         if using:

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from apps.flags import operations
 from layoverhq.tenancy import operator_scope
+from tests.flags.experimenting import make_experiment, make_weighed_flag
 from tests.flags.factories import draft, edited, fresh, make_flag, make_namespace, make_segment
 from tests.flags.test_admin import DIALOG, REASON, member, status, url
 from tests.tenants import factories
@@ -70,6 +71,55 @@ def test_pages__of_what_is_not_there__never_fail(admin_client: Client, model: st
         address = f"/admin/flags/{model}/{of}/{verb}/"
         for response in (admin_client.get(address), admin_client.post(address, DIALOG)):
             assert response.status_code in (200, 302, 403, 404, 405), (verb, response.status_code)
+
+
+def test_pages__with_markup_in_every_text__show_it_as_text(admin_client: Client) -> None:
+    markup = "</script><script>x</script><img src=x onerror=x>'\""
+    user = factories.make_operator()
+    segment = make_segment(members=[markup], description=markup, conditions={markup: markup})
+    make_namespace(description=markup)
+    rule = {"id": "r", "description": markup, "conditions": {markup: {"$in": [markup]}}}
+    flag = make_flag(
+        "string",
+        description=markup,
+        on_variant="a",
+        tags=[markup[:50].strip()],
+        variants=[{"key": "off", "value": markup}, {"key": "a", "value": markup}],
+        conditions={"user": {"$inGroup": segment.name}, markup: {"$ne": markup}},
+        rules=[{**rule, "rollout": 10_000, "variant": "a"}],
+        user_overrides={str(user.pk): "a"},
+        expires_date="2020-01-01",
+    )
+    version = draft(flag, description=f"{markup} again")
+    with operator_scope():
+        operations.revise_change(
+            version=version, definition=version.definition, reason=markup, actor=None
+        )
+        operations.kill_flag(flag=flag, reason=markup)
+    make_experiment(make_weighed_flag(), name=markup, hypothesis=markup)
+    lists = tuple(f"/admin/flags/{model}/" for model in LISTS)
+    pages = (
+        *lists, f"{lists[0]}?state=all", f"{lists[0]}stale/", f"{lists[1]}?status=all", url(flag),
+        url(version), url(flag, "edit"), f"{url(flag, 'edit')}?from={version.number}",
+        url(version, "edit"), url(segment), f"{url(version)}?whole=1", f"{url(flag)}?whole=1",
+    )  # fmt: skip
+    attribute = {"name": markup, "type": "text", "value": markup}
+    answers = [
+        *(admin_client.get(page) for page in pages),
+        *(admin_client.post(url(thing, "try"), attribute) for thing in (flag, version)),
+        admin_client.post(url(flag, "try"), {"user": markup}),
+        admin_client.post(url(flag, "edit"), {"definition": markup, "reason": markup}),
+        admin_client.post(url(flag, "override"), {"of": markup, "reason": REASON}, follow=True),
+        admin_client.post(f"{lists[0]}import/", {"text": f'"{markup}": 1'}),
+    ]
+    shown = 0
+    for answer in answers:
+        content = answer.content.decode()
+        assert answer.status_code == 200
+        assert "<script>x" not in content
+        assert "<img src=x" not in content
+        shown += "&lt;img src=x" in content or "\\u003Cimg src=x" in content
+    assert shown > 12
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,12 @@ from apps.configs.differences import Line, side_by_side
 from apps.flags.admin.known import editor_known, reason_on_page
 from apps.flags.admin.telling import served
 from apps.flags.admin.verbs import DRAFTED, tell
-from apps.flags.definitions import blank_definition, definition_faults, document_of
+from apps.flags.definitions import (
+    MAXIMUM_RULES,
+    blank_definition,
+    definition_faults,
+    document_of,
+)
 from apps.flags.merging import merged
 from apps.flags.models import FeatureFlag, FlagVersion
 from apps.flags.operations import (
@@ -307,9 +312,9 @@ def _number(text: str | None) -> int | None:
 def reach_of(document: Any, salt: str) -> dict[str, str]:
     """Return whom each rollout of a definition reaches: by the rule's place, "" its own."""
     try:
-        rollouts = {
-            f"rules[{place}]": rule["rollout"] for place, rule in enumerate(document["rules"])
-        }
+        # What has more of them is refused, and each is counted for by itself.
+        rules = document["rules"][:MAXIMUM_RULES]
+        rollouts = {f"rules[{place}]": rule["rollout"] for place, rule in enumerate(rules)}
         own = document["rollout_percentage"]
         unit = str(document["bucketing_unit"])
     except (KeyError, TypeError):
