@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from apps.flags.allocation import Ranges, allocate, weights_of
-from apps.flags.chains import chain_fault
+from apps.flags.chains import chain_fault, most_visits
 from apps.flags.comparing import EXACT, is_number
 from apps.flags.condition_faults import condition_faults, unstorable
 from apps.flags.conditions import groups_in
@@ -31,6 +31,7 @@ MAXIMUM_OVERRIDES = 10_000
 MAXIMUM_RULES = 100
 MAXIMUM_VARIANTS = 50
 MAXIMUM_PREREQUISITES = 20
+MAXIMUM_VISITS = 200
 MAXIMUM_STEPS = 50
 MAXIMUM_TAGS = 20
 MAXIMUM_TEXT = 10_000
@@ -438,13 +439,17 @@ class _Check:
     def chains(self, named: set[str]) -> Iterator[FieldError]:
         """Refuse circles, and rows that an evaluation would not follow to their end."""
         uses = {flag: each.prerequisites for flag, each in self.around.flags.items()}
+        chained = {**uses, self.name: named}
         told = {
             "cycle": "They lead back to this flag.",
             "depth": f"At most {MAXIMUM_NESTING} in a row.",
         }
-        fault = chain_fault(self.name, {**uses, self.name: named}, MAXIMUM_NESTING + 1)
+        fault = chain_fault(self.name, chained, MAXIMUM_NESTING + 1)
         if fault:
             yield _fault("prerequisites", fault, told[fault])
+        elif named and most_visits(self.name, chained, MAXIMUM_NESTING) > MAXIMUM_VISITS:
+            detail = f"An evaluation would ask for over {MAXIMUM_VISITS} flags, one by another."
+            yield _fault("prerequisites", "too_many", detail)
 
     def dependents(self) -> Iterator[FieldError]:
         """Refuse what would pull the ground from under flags that stand on this one."""

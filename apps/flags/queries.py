@@ -86,7 +86,9 @@ def segments_with(name: str) -> set[str]:
 def flags_with_segment(name: str) -> list[FeatureFlag]:
     """Return the flags that ask for a segment, directly or through another one."""
     names = segments_with(name)
-    flags = FeatureFlag.objects.filter(is_archived=False)
+    flags = FeatureFlag.objects.filter(is_archived=False).only(
+        "name", "conditions", "rules", "is_protected"
+    )
     return [flag for flag in flags if segments_of(flag.conditions, flag.rules) & names]
 
 

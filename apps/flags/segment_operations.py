@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from apps.flags.chains import chain_fault
+from apps.flags.chains import chain_fault, most_visits
 from apps.flags.comparing import EXACT, is_number
 from apps.flags.condition_faults import condition_faults, unstorable
-from apps.flags.conditions import MAXIMUM_NESTING, groups_in
-from apps.flags.definitions import NAME, is_whole
+from apps.flags.conditions import MAXIMUM_NESTING, groups_asked
+from apps.flags.definitions import MAXIMUM_VISITS, NAME, is_whole
 from apps.flags.models import BASIS_POINTS, FeatureFlag, FlagNamespace, FlagSegment
 from apps.flags.operations import NeedsApproval, StaleVersion, take_turns
 from apps.flags.queries import (
@@ -176,15 +176,22 @@ def _member_faults(members: Any) -> list[FieldError]:
 def _chain_faults(segment: FlagSegment) -> list[FieldError]:
     """Refuse unknown segments, circles, and chains that an evaluation would not follow."""
     uses = {
-        name: groups_in(conditions)
+        name: groups_asked(conditions)
         for name, conditions in FlagSegment.objects.values_list("name", "conditions")
     }
-    uses[segment.name] = groups_in(segment.conditions)
-    if unknown := sorted(uses[segment.name] - uses.keys()):
+    uses[segment.name] = groups_asked(segment.conditions)
+    if unknown := sorted(set(uses[segment.name]) - uses.keys()):
         return [FieldError("conditions", "unknown_segment", f"There is no segment {unknown[0]}.")]
     told = {
         "cycle": "They lead back to this segment.",
         "depth": f"At most {MAXIMUM_NESTING} segments in a row, each naming the next.",
     }
-    fault = chain_fault(segment.name, uses, MAXIMUM_NESTING)
-    return [FieldError("conditions", fault, told[fault])] if fault else []
+    fault = chain_fault(
+        segment.name, {name: set(used) for name, used in uses.items()}, MAXIMUM_NESTING
+    )
+    if fault:
+        return [FieldError("conditions", fault, told[fault])]
+    if most_visits(segment.name, uses, MAXIMUM_NESTING) > MAXIMUM_VISITS:
+        detail = f"They would ask for over {MAXIMUM_VISITS} segments, one by another."
+        return [FieldError("conditions", "too_many", detail)]
+    return []

@@ -511,6 +511,35 @@ def test_save_segment__circle_or_sixth_in_a_row__is_refused():
         segment_operations.save_segment(segment=row[0], base_version=1)
 
 
+def test_save_segment__rows_that_fan_out__are_refused_before_an_evaluation_has_to_walk_them():
+    asked = make_segment(members=["u"])
+    for _ in range(2):
+        again = {"$or": [{"user": {"$inGroup": asked.name}}] * 12}
+        asked = make_segment(conditions=again)
+    with pytest.raises(InvalidInput) as refusal:
+        make_segment(conditions={"$and": [{"a": {"$notInGroup": asked.name}}] * 2})
+    assert [(e.field, e.code) for e in refusal.value.errors] == [("conditions", "too_many")]
+
+
+def test_prerequisites__rows_that_fan_out__are_refused_for_whoever_stands_on_them():
+    def asking(flags: list[FeatureFlag]) -> list[dict[str, Any]]:
+        return [{"flag": flag.name, "variants": ["on"]} for flag in flags]
+
+    row = [make_flag(), make_flag()]
+    bottom = row[0]
+    for _ in range(6):
+        row = [make_flag(prerequisites=asking(row)) for _ in range(2)]
+
+    with pytest.raises(InvalidInput) as refusal:
+        make_flag(prerequisites=asking(row))
+    assert [(e.field, e.code) for e in refusal.value.errors] == [("prerequisites", "too_many")]
+    below = asking([make_flag() for _ in range(3)])
+    with pytest.raises(InvalidInput) as refusal:
+        change(bottom, prerequisites=below)
+    assert [(e.field, e.code) for e in refusal.value.errors] == [("prerequisites", "too_many")]
+    change(bottom, prerequisites=below[:1])
+
+
 def test_segment__of_a_protected_flag__is_a_superusers_and_not_deleted():
     inner = make_segment(members=["u1"])
     outer = make_segment(conditions={"user": {"$inGroup": inner.name}})

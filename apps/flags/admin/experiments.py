@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten
 from django.db import connections
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -28,6 +27,7 @@ from unfold.widgets import (
 )
 
 from apps.audit.history import HistoryTab
+from apps.flags.admin.verbs import found, named
 from apps.flags.experiments import (
     LONGEST_WINDOW_HOURS,
     MAXIMUM_GOALS,
@@ -244,17 +244,7 @@ class ShipForm(ReasonForm):
 
 def find(object_id: Any) -> Experiment | None:
     """Return the experiment of an id as an address has it."""
-    try:
-        return Experiment.objects.filter(pk=UUID(str(object_id))).first()
-    except ValueError:
-        return None
-
-
-def asked(object_id: Any) -> Experiment:
-    """Return the experiment that an address names. Raises Http404."""
-    experiment = find(object_id)
-    if experiment is None:
-        raise Http404
+    experiment: Experiment | None = found(Experiment.objects.all(), object_id)
     return experiment
 
 
@@ -495,7 +485,7 @@ class ExperimentAdmin(OperationAdmin):
     )
     def discard(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
         give_reason(form.cleaned_data["reason"])
-        experiment = asked(object_id)
+        experiment = named(find(object_id))
         discard_experiment(experiment=experiment)
         messages.success(request, f"Discarded “{experiment}”.")
         return go_to(request, self.changelist_url())
@@ -506,7 +496,7 @@ class ExperimentAdmin(OperationAdmin):
         """Run an operation for a dialog and show the experiment; the site tells of a refusal."""
         reason = form.cleaned_data["reason"]
         give_reason(reason)
-        experiment = run(asked(object_id), reason)
+        experiment = run(named(find(object_id)), reason)
         messages.success(request, f"{done} “{experiment}”.")
         version = experiment.shipped_version
         if version is not None and version.status == version.Status.DRAFT:

@@ -12,7 +12,7 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
@@ -203,24 +203,10 @@ class FlagVersionAdmin(ReadOnly, VerbsMixin, EditorPages, OperationAdmin):
         HistoryTab.of(FlagVersion),
     )
     change_form_outer_before_template = "admin/flags/version_summary.html"
+    shown_with = ("flag__namespace", "author", "approved_by")
 
     class Media:
         css = {"all": ("flags/editor.css",)}  # noqa: RUF012 - as Django has it
-
-    def find(self, object_id: Any) -> FlagVersion | None:
-        """Return the version of an id as an address has it."""
-        try:
-            found = FlagVersion.objects.filter(pk=UUID(str(object_id)))
-        except ValueError:
-            return None
-        return found.select_related("flag__namespace", "author", "approved_by").first()
-
-    def asked(self, request: HttpRequest, object_id: str) -> FlagVersion:
-        """Return the version that an address names. Raises Http404."""
-        version = self.find(object_id)
-        if version is None:
-            raise Http404
-        return version
 
     @display(description="Status", ordering="status")
     def shown_status(self, version: FlagVersion) -> SafeString:
