@@ -70,6 +70,26 @@ class Conflict(DomainError):
     status = 409
 
 
+class StaleVersion(Conflict):
+    """Somebody changed it meanwhile."""
+
+    code = "stale_version"
+
+
+class NeedsApproval(DomainError):
+    """What is protected changes only with the approval of a second person."""
+
+    code = "needs_approval"
+    status = 403
+
+
+class NotYours(DomainError):
+    """Whoever took part in a change cannot approve it."""
+
+    code = "own_change"
+    status = 403
+
+
 class Unavailable(DomainError):
     """The service cannot answer at the moment."""
 

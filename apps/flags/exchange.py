@@ -32,7 +32,6 @@ from django.db.models.functions import Lower
 from apps.flags.definitions import BLANK, blank_definition, document_of, same_definition
 from apps.flags.models import FeatureFlag, FlagNamespace, FlagSegment, FlagVersion
 from apps.flags.operations import (
-    StaleVersion,
     create_flag,
     draft_change,
     give_way,
@@ -42,7 +41,7 @@ from apps.flags.operations import (
 )
 from apps.flags.segment_operations import save_namespace, save_segment
 from apps.tenants.models import Enterprise, User
-from layoverhq.errors import DomainError, FieldError, InvalidInput
+from layoverhq.errors import DomainError, FieldError, InvalidInput, StaleVersion
 from layoverhq.strict_yaml import FIELD, Node, in_order, parse_yaml, write_yaml
 from layoverhq.tenancy import atomic
 

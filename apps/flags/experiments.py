@@ -19,14 +19,13 @@ from apps.flags.allocation import weights_of
 from apps.flags.definitions import document_of
 from apps.flags.models import Experiment, ExperimentGoal, FeatureFlag
 from apps.flags.operations import (
-    StaleVersion,
     WrongStatus,
     change_flag,
     draft_change,
     take_turns,
 )
 from apps.tenants.models import User
-from layoverhq.errors import Conflict, FieldError, InvalidInput
+from layoverhq.errors import Conflict, FieldError, InvalidInput, StaleVersion
 from layoverhq.tenancy import atomic
 
 Status = Experiment.Status

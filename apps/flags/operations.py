@@ -29,7 +29,15 @@ from apps.flags.definitions import (
 from apps.flags.models import FeatureFlag, FlagVersion
 from apps.flags.queries import surroundings
 from apps.tenants.models import User
-from layoverhq.errors import Conflict, DomainError, FieldError, InvalidInput
+from layoverhq.errors import (
+    Conflict,
+    DomainError,
+    FieldError,
+    InvalidInput,
+    NeedsApproval,
+    NotYours,
+    StaleVersion,
+)
 from layoverhq.tenancy import atomic, current_alias
 
 log = structlog.get_logger(__name__)
@@ -47,30 +55,10 @@ class WrongStatus(Conflict):
     code = "wrong_status"
 
 
-class StaleVersion(Conflict):
-    """Somebody changed the flag meanwhile."""
-
-    code = "stale_version"
-
-
 class Interrupted(Conflict):
     """Something more urgent came between."""
 
     code = "interrupted"
-
-
-class NeedsApproval(DomainError):
-    """A protected flag changes only with the approval of a second person."""
-
-    code = "needs_approval"
-    status = 403
-
-
-class NotYours(DomainError):
-    """Whoever took part in a change cannot approve it."""
-
-    code = "own_change"
-    status = 403
 
 
 def create_flag(

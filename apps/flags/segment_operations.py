@@ -13,14 +13,14 @@ from apps.flags.condition_faults import condition_faults, unstorable
 from apps.flags.conditions import MAXIMUM_NESTING, groups_asked
 from apps.flags.definitions import MAXIMUM_VISITS, NAME, is_whole
 from apps.flags.models import BASIS_POINTS, FeatureFlag, FlagNamespace, FlagSegment
-from apps.flags.operations import NeedsApproval, StaleVersion, take_turns
+from apps.flags.operations import take_turns
 from apps.flags.queries import (
     flags_to_come_with_segment,
     flags_with_segment,
     segments_with,
 )
 from apps.tenants.models import User
-from layoverhq.errors import Conflict, FieldError, InvalidInput
+from layoverhq.errors import Conflict, FieldError, InvalidInput, NeedsApproval, StaleVersion
 from layoverhq.tenancy import atomic
 
 MAXIMUM_MEMBERS = 100_000

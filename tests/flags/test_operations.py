@@ -18,10 +18,10 @@ from apps.flags import operations, segment_operations, tasks
 from apps.flags.admin.telling import next_step
 from apps.flags.definitions import document_of
 from apps.flags.models import FeatureFlag, FlagNamespace, FlagSegment, FlagVersion
-from apps.flags.operations import NeedsApproval, NotYours, StaleVersion, WrongStatus
+from apps.flags.operations import WrongStatus
 from apps.flags.runtime import flags
 from apps.tenants.models import Enterprise, User
-from layoverhq.errors import Conflict, InvalidInput
+from layoverhq.errors import Conflict, InvalidInput, NeedsApproval, NotYours, StaleVersion
 from layoverhq.tenancy import OPERATOR
 from tests.flags.factories import (
     REASON,

@@ -16,8 +16,8 @@ from django.utils import timezone
 from apps.flags import operations
 from apps.flags.exchange import import_document, plan_import, read_document
 from apps.flags.models import FeatureFlag
-from apps.flags.operations import Interrupted, StaleVersion
-from layoverhq.errors import DomainError
+from apps.flags.operations import Interrupted
+from layoverhq.errors import DomainError, StaleVersion
 from layoverhq.tenancy import OPERATOR, atomic, operator_scope
 from tests.flags.factories import REASON, draft, edited, fresh, make_flag
 from tests.flags.test_admin import url

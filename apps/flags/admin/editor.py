@@ -31,7 +31,6 @@ from apps.flags.definitions import (
 from apps.flags.merging import merged
 from apps.flags.models import FeatureFlag, FlagVersion
 from apps.flags.operations import (
-    StaleVersion,
     change_flag,
     create_flag,
     draft_change,
@@ -41,7 +40,7 @@ from apps.flags.operations import (
 from apps.flags.queries import surroundings
 from apps.flags.reach import reached
 from layoverhq.admin_site import give_reason
-from layoverhq.errors import DomainError, FieldError, InvalidInput
+from layoverhq.errors import DomainError, FieldError, InvalidInput, StaleVersion
 from layoverhq.strict_json import parse_value
 from layoverhq.tenancy import OPERATOR
 
