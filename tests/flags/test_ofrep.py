@@ -28,8 +28,8 @@ from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 
 from apps.flags.api.ofrep import views
-from apps.flags.api.ofrep.contexts import LONGEST_TEXT
 from apps.flags.api.ofrep.views import LIMIT_BYTES
+from apps.flags.context import LONGEST_TEXT
 from apps.flags.runtime import flags
 from apps.tenants.models import ApiKey, Enterprise, Scope
 from apps.tenants.operations import suspend_enterprise
