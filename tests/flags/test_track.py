@@ -148,13 +148,15 @@ def test_track__faulty_entry__is_named_and_nothing_is_kept(api, enterprise, even
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ("[]", "events"),
+        ("[]", "body"),
         ("{}", "events"),
         ('{"events": {}}', "events"),
         ('{"events": []}', "events"),
         ('{"events": [{}], "more": 1}', "more"),
         ("nonsense", "body"),
-        ('{"events": [{"event": "seen", "user": "a", "value": NaN}]}', "body"),
+        ('{"events": [], "events": []}', "events"),
+        (b'{"events": "\xff"}', "body"),
+        ('{"events": [{"event": "seen", "user": "a", "value": NaN}]}', "events"),
         ("[" * 10_000, "body"),
     ],
 )
