@@ -35,6 +35,7 @@ from apps.flags.experiments import (
     api_events,
     discard_experiment,
     divided,
+    interference,
     save_experiment,
     ship_winner,
     start_experiment,
@@ -520,6 +521,7 @@ def told(experiment: Experiment, results: Results) -> dict[str, Any]:
         "results": results,
         "as_of": results.as_of,
         "total": total,
+        "interference": (interference(experiment) if experiment.status == Status.RUNNING else ""),
         "contaminated": f"{results.contaminated:,}",
         "units": [
             {
