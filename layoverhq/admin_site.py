@@ -20,6 +20,7 @@ from django.forms import BaseForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
+from django.templatetags.static import static
 from django.urls import URLPattern, path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_redis.exceptions import ConnectionInterrupted
@@ -166,3 +167,8 @@ def environment_badge(request: HttpRequest) -> list[str]:
     """Name the environment on every page."""
     name = settings.ENVIRONMENT
     return [name.capitalize(), ENVIRONMENT_COLOURS.get(name, "info")]
+
+
+def favicon(request: HttpRequest) -> str:
+    """Return the address of the admin's icon."""
+    return static("layoverhq/favicon.svg")

@@ -245,6 +245,13 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "LayoverHQ",
     "SITE_SUBHEADER": "Operations",
     "SITE_SYMBOL": "connecting_airports",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": "layoverhq.admin_site.favicon",
+        }
+    ],
     "SITE_URL": None,
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,

@@ -660,6 +660,14 @@ def test_try_it__with_attributes__tells_the_answer_and_the_row_that_failed(
     assert "attribute 2" in odd
 
 
+def test_try_it__travellers_own_id__is_taken_as_it_is(admin_client: Client) -> None:
+    flag = make_flag(
+        rollout_percentage=0, conditions={}, rules=[{**RULE, "conditions": {"user": "Ann 7"}}]
+    )
+    await_version(flag)
+    assert "TARGETING_MATCH, by r" in try_it(admin_client, flag, user=" Ann 7 ")
+
+
 def test_try_it__tenant_override_and_kill__is_told(
     admin_client: Client, enterprise: Enterprise
 ) -> None:

@@ -85,6 +85,9 @@ def context_of(request: HttpRequest) -> dict[str, Any]:
         elif _is_id(text):
             # Whoever has no account yet is bucketed by the id all the same.
             context[attribute] = text.lower()
+        elif kind == "user" and "@" not in text:
+            # Tenants' travellers have ids of the tenant's own.
+            context[attribute] = text
         else:
             faults.append(FieldError(name, "unknown", f"There is no {kind} “{text[:100]}”."))
     tenant = found.get("tenant")

@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.db import migrations, router
+from django.utils import timezone
 
 from layoverhq.schedules import BEAT_MIGRATION, SeedSchedule
 
@@ -40,6 +41,7 @@ def add_seeds(apps: Any, schema_editor: Any) -> None:
             number=1,
             base_number=0,
             status="active",
+            activated_at=timezone.now(),
             reason="seed",
             definition={
                 "description": description,
