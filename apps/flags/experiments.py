@@ -235,6 +235,20 @@ def _obstacle(flag: FeatureFlag) -> str:
     return "" if flag.enabled else "is not enabled"
 
 
+def interference(experiment: Experiment) -> str:
+    """Return what was done to the flag of a running experiment that takes units away from it."""
+    flag, split = experiment.flag, divided(experiment.flag).get(experiment.rule)
+    if obstacle := _obstacle(flag):
+        return f"{flag} {obstacle}: nobody meets a variant."
+    if split is None:
+        return f"{flag} no longer divides units there: nobody meets a variant."
+    if flag.bucketing_unit != experiment.unit:
+        return f"{flag} divides by {flag.bucketing_unit} now: nobody is noted."
+    if split != experiment.split:
+        return f"The weights of {flag} are others than at the start: the shares cannot fit."
+    return ""
+
+
 def stop_experiment(
     *, experiment: Experiment, reason: str, now: datetime | None = None
 ) -> Experiment:

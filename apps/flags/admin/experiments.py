@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any, ClassVar
 
 from django import forms
@@ -35,6 +36,7 @@ from apps.flags.experiments import (
     api_events,
     discard_experiment,
     divided,
+    interference,
     save_experiment,
     ship_winner,
     start_experiment,
@@ -528,6 +530,7 @@ def told(experiment: Experiment, results: Results) -> dict[str, Any]:
         "results": results,
         "as_of": results.as_of,
         "total": total,
+        "interference": (interference(experiment) if experiment.status == Status.RUNNING else ""),
         "contaminated": f"{results.contaminated:,}",
         "units": [
             {
@@ -554,7 +557,7 @@ def _goal(found: GoalResult, results: Results) -> dict[str, Any]:
         "chart": json.dumps(_chart(found, is_rate)),
         # A line has two ends.
         "drawn": any(len(points) > 1 for points in found.series.values()),
-        "legend": list(zip(found.series, COLOURS, strict=False)),
+        "legend": list(zip(found.series, cycle(COLOURS), strict=False)),
     }
 
 
@@ -625,7 +628,7 @@ def _chart(found: GoalResult, is_rate: bool) -> dict[str, Any]:
     times = 100 if is_rate else 1
     days = sorted({point.day for points in found.series.values() for point in points})
     datasets = []
-    for (variant, points), colour in zip(found.series.items(), COLOURS, strict=False):
+    for (variant, points), colour in zip(found.series.items(), cycle(COLOURS), strict=False):
         by_day = {point.day: point for point in points}
         line: list[Any] = []
         low: list[Any] = []
