@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
     "flags.sql": flags.in_sql,
     "flags.propagation": flags.propagation,
     "flags.bulk": flags.bulk,
+    "flags.results": flags.results,
 }
 
 

@@ -8,11 +8,13 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from django.db import connections
 
 from bench import stage
 from bench.flights import Client, customer, server, throughput
@@ -30,6 +32,9 @@ USERS_IN_SQL = 20_000
 def add_options(group: argparse._ArgumentGroup) -> None:
     """Declare how many are asked for, and how much is changed."""
     group.add_argument("--flag-users", type=int, default=10_000, help="who are asked for in turn")
+    group.add_argument(
+        "--flag-units", type=int, default=1_000_000, help="of the experiment with results"
+    )
     group.add_argument("--flag-bulk", type=int, default=200, help="flags answered at once")
     group.add_argument("--flag-changes", type=int, default=500, help="for the propagation")
     group.add_argument("--flag-followers", type=int, default=2, help="processes that follow")
@@ -157,6 +162,40 @@ def kill_or_revive(number: int) -> float:
         else:
             kill_flag(flag=flag, reason="bench")
         return time.monotonic()
+
+
+def results(endpoints: Endpoints, options: argparse.Namespace) -> None:
+    """An experiment's results, against counting its units by variant alone."""
+    from apps.flags.models import Experiment
+    from apps.flags.results import computed_results
+    from layoverhq.tenancy import OPERATOR, operator_scope
+
+    now = datetime.now(UTC)
+    stage.fill_experiment(endpoints, options.flag_units, now - timedelta(days=30))
+    with operator_scope():
+        experiment = Experiment.objects.get(name="bench")
+
+    def counted(_: None) -> None:
+        with connections[OPERATOR].cursor() as cursor:
+            cursor.execute(
+                "select variant, count(*) from flag_exposures where started_at = %s"
+                " and experiment_id = %s group by variant",
+                [experiment.started_at, experiment.pk],
+            )
+            cursor.fetchall()
+
+    def computed(_: None) -> None:
+        with operator_scope():
+            computed_results(experiment, now)
+
+    seconds = in_turn({"counted": counted, "results": computed}, [None], rounds=options.rounds)
+    median = {name: statistics.median(samples) for name, samples in seconds.items()}
+    print(
+        f"\nFlags: results of an experiment of {options.flag_units:,} units with two goals\n"
+        f"  units by variant alone: {median['counted']:.2f} s\n"
+        f"  results:                {median['results']:.2f} s,"
+        f" {median['results'] / median['counted']:.1f} times as long"
+    )
 
 
 def bulk(endpoints: Endpoints, options: argparse.Namespace) -> None:

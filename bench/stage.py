@@ -7,8 +7,11 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 from psycopg import sql
@@ -25,6 +28,7 @@ OFFERS_A_ROUTE = 14 * 36
 KEYS_A_CHUNK = 100
 FILL = (ROOT / "bench" / "sql" / "fill.sql").read_text()
 FILL_CONFIGS = (ROOT / "bench" / "sql" / "fill_configs.sql").read_text()
+FILL_EXPERIMENT = (ROOT / "bench" / "sql" / "fill_experiment.sql").read_text()
 FILL_FLAGS = (ROOT / "bench" / "sql" / "fill_flags.sql").read_text()
 
 
@@ -173,6 +177,73 @@ def fill_flags(endpoints: Endpoints, bulk: int, conditions: dict[str, Any]) -> N
     with psycopg.connect(endpoints.superuser_dsn(LARGE)) as server:
         server.execute("delete from feature_flags where name ^@ 'bench.'")
         server.execute(FILL_FLAGS, {"bulk": bulk, "conditions": Jsonb(conditions)})
+
+
+def fill_experiment(endpoints: Endpoints, units: int, started_at: datetime) -> None:
+    """Start the experiment whose results are computed, and let units meet it."""
+    from apps.flags import experiments, operations
+    from apps.flags.definitions import blank_definition
+    from apps.flags.models import Experiment
+    from layoverhq.tenancy import operator_scope
+
+    with psycopg.connect(endpoints.superuser_dsn(LARGE)) as server:
+        server.execute("set session_replication_role = replica")
+        server.execute("truncate flag_exposures, tracked_events")
+        server.execute("delete from flag_experiment_goals; delete from flag_experiments")
+        server.execute(
+            "delete from flag_versions where flag_id in (select id from feature_flags"
+            " where name = 'experiment.bench')"
+        )
+        server.execute("delete from feature_flags where name = 'experiment.bench'")
+    definition = blank_definition("string") | {
+        "enabled": True,
+        "rollout_percentage": 100,
+        "variants": [{"key": key, "value": key} for key in ("off", "a", "b")],
+        "on_variant": "a",
+        "weights": {"a": 5000, "b": 5000},
+    }
+    with operator_scope():
+        flag = operations.create_flag(
+            name="experiment.bench",
+            value_type="string",
+            definition=definition,
+            reason="bench",
+            actor=None,
+        )
+        experiment = experiments.save_experiment(
+            experiment=Experiment(
+                flag=flag,
+                name="bench",
+                hypothesis="None.",
+                control_variant="a",
+                alpha=Decimal("0.05"),
+            ),
+            goals=[
+                experiments.Goal("booked", "conversion", 24, is_primary=True),
+                experiments.Goal("booked", "mean", 48),
+            ],
+            actor=None,
+        )
+        experiments.start_experiment(experiment=experiment, now=started_at)
+    with psycopg.connect(endpoints.superuser_dsn(LARGE)) as server:
+        for month in (started_at, started_at + timedelta(days=31)):
+            for parent in ("flag_exposures", "tracked_events"):
+                server.execute(
+                    "select ensure_month_partitions(%s, %s::date, %s::date)", [parent, month, month]
+                )
+        server.execute("set session_replication_role = replica")
+        server.execute(
+            FILL_EXPERIMENT,
+            {
+                "experiment": experiment.pk,
+                "started_at": started_at,
+                "enterprise": uuid4(),
+                "units": units,
+            },
+        )
+        server.commit()
+        server.autocommit = True
+        server.execute("vacuum analyze flag_exposures, tracked_events")
 
 
 def routes(endpoints: Endpoints, database: str, count: int) -> list[tuple[str, str, Any]]:

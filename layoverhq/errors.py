@@ -70,6 +70,26 @@ class Conflict(DomainError):
     status = 409
 
 
+class StaleVersion(Conflict):
+    """Somebody changed it meanwhile."""
+
+    code = "stale_version"
+
+
+class NeedsApproval(DomainError):
+    """What is protected changes only with the approval of a second person."""
+
+    code = "needs_approval"
+    status = 403
+
+
+class NotYours(DomainError):
+    """Whoever took part in a change cannot approve it."""
+
+    code = "own_change"
+    status = 403
+
+
 class Unavailable(DomainError):
     """The service cannot answer at the moment."""
 
@@ -130,6 +150,9 @@ def from_constraint(error: IntegrityError) -> DomainError | None:
     """Return what to tell the caller of a violated constraint, or None where it is unknown."""
     diagnostics = getattr(error.__cause__, "diag", None)
     name = diagnostics.constraint_name if diagnostics else None
+    if isinstance(error.__cause__, psycopg.errors.CheckViolation) and not name:
+        # The only check without a name is that of partitions.
+        return Unavailable("Nothing can be kept at the moment for the month that this belongs to.")
     if name not in CONSTRAINTS:
         return None
     field, detail = CONSTRAINTS[name]

@@ -12,6 +12,7 @@ from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.forms import BaseForm, CharField
@@ -64,6 +65,14 @@ class OperationAdmin(ModelAdmin):  # type: ignore[misc]
             return super().changeform_view(request, object_id, form_url, extra_context)
         finally:
             _refusal.reset(token)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, str] | None = None
+    ) -> Any:
+        # PostgreSQL has no texts with NUL in them, so that nothing can be found by one.
+        if "%00" in request.GET.urlencode():
+            return go_to(request, f"{request.path}?{ERROR_FLAG}=1")
+        return super().changelist_view(request, extra_context)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

@@ -61,6 +61,19 @@ def strictly(read: Callable[[], T], field: str) -> T:
         raise InvalidInput.of(field, f"This is no JSON: {error}.", code="json") from error
 
 
+def parse_value(text: str, field: str) -> Any:
+    """Return a value that can be written again. Raises InvalidInput of the field."""
+    return strictly(lambda: _writable(STRICT_JSON.decode(text)), field)
+
+
+def _writable(value: T) -> T:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("half a surrogate pair is no character") from error
+    return value
+
+
 def parse_members(text: str) -> dict[str, Any]:
     """Return the members of a JSON object. Raises InvalidInput.
 

@@ -26,14 +26,13 @@ from apps.configs.models import KEY_PATTERN, ConfigChangeSet, ConfigKey, SystemC
 from apps.configs.operations import (
     UNSET,
     Proposal,
-    StaleVersion,
     active_versions,
     draft_change_set,
     stored_plain,
 )
 from apps.configs.values import Declaration, check_value, open_secret
 from apps.tenants.models import SLUG_PATTERN, Enterprise, User
-from layoverhq.errors import FieldError, InvalidInput
+from layoverhq.errors import FieldError, InvalidInput, StaleVersion
 from layoverhq.sealing import CannotOpen
 from layoverhq.strict_yaml import FIELD
 from layoverhq.tenancy import atomic

@@ -40,7 +40,15 @@ from apps.configs.values import (
     sealed,
 )
 from apps.tenants.models import Enterprise, User
-from layoverhq.errors import Conflict, DomainError, FieldError, InvalidInput
+from layoverhq.errors import (
+    Conflict,
+    DomainError,
+    FieldError,
+    InvalidInput,
+    NeedsApproval,
+    NotYours,
+    StaleVersion,
+)
 from layoverhq.sealing import MARK, CannotOpen, sealing_key
 from layoverhq.tenancy import TenantRef, atomic, current_alias
 
@@ -63,26 +71,6 @@ class WrongStage(Conflict):
     """The change set is not in a state for this."""
 
     code = "wrong_stage"
-
-
-class StaleVersion(Conflict):
-    """Somebody changed the value meanwhile."""
-
-    code = "stale_version"
-
-
-class NeedsApproval(DomainError):
-    """A protected key changes only with the approval of a second person."""
-
-    code = "needs_approval"
-    status = 403
-
-
-class NotYours(DomainError):
-    """Whoever took part in a change cannot approve it."""
-
-    code = "own_change"
-    status = 403
 
 
 def label(key: str, enterprise: Enterprise | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections import Counter
+from collections.abc import Collection, Mapping, Set
 
 
 def chain_fault(name: str, uses: Mapping[str, Set[str]], longest: int) -> str:
@@ -28,4 +29,31 @@ def _levels(name: str, uses: Mapping[str, Set[str]], longest: int) -> int | None
             return None
         number += 1
         level = {other for each in level for other in uses.get(each, ())}
+    return number
+
+
+def most_visits(name: str, uses: Mapping[str, Collection[str]], longest: int) -> int:
+    """Return how many names are come to from this one, or from one that leads to it.
+
+    A name counts as often as it is come to, as an evaluation does: rows of a few names that each
+    name many grow without end.
+    """
+    above, pending = {name}, [name]
+    while pending:
+        used = pending.pop()
+        for each in [each for each, others in uses.items() if used in others and each not in above]:
+            above.add(each)
+            pending.append(each)
+    return max(_visits(each, uses, longest) for each in above)
+
+
+def _visits(name: str, uses: Mapping[str, Collection[str]], longest: int) -> int:
+    level, number = Counter({name: 1}), 0
+    for _ in range(longest):
+        below: Counter[str] = Counter()
+        for each, times in level.items():
+            for other in uses.get(each, ()):
+                below[other] += times
+        number += below.total()
+        level = below
     return number

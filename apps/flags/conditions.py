@@ -117,11 +117,16 @@ def compile_groups(segments: Mapping[str, tuple[Any, Any]]) -> dict[str, Group]:
 
 def groups_in(document: Any) -> set[str]:
     """Return the names of the segments that a document asks for."""
-    return {
+    return set(groups_asked(document))
+
+
+def groups_asked(document: Any) -> list[str]:
+    """Return the names of the segments that a document asks for, each as often as it does."""
+    return [
         operand
         for name, operand in _pairs(document)
         if name in ("$inGroup", "$notInGroup") and isinstance(operand, str)
-    }
+    ]
 
 
 def _pairs(document: Any) -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from rest_framework.request import Request
 from apps.tenants.api.authentication import principal_of
 from apps.tenants.directory import Principal
 from layoverhq.errors import FieldError, InvalidInput
+from layoverhq.strict_json import MAXIMUM_DEPTH
+
+# A unit is hashed for each flag, and nobody's id is a book.
+LONGEST_TEXT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +83,35 @@ def request_context(request: Request) -> dict[str, Any]:
     if errors:
         raise InvalidInput(errors)
     return tenants_context(principal_of(request), attributes)
+
+
+def context_fault(context: Mapping[str, Any]) -> str:
+    """Return what evaluation here or in SQL could not hold; empty if it can hold all."""
+    pending: list[tuple[Any, int]] = [(context, 1)]
+    while pending:
+        part, depth = pending.pop()
+        if type(part) is dict:
+            inner = [*part.keys(), *part.values()]
+        elif type(part) is list:
+            inner = part
+        else:
+            if fault := _scalar_fault(part):
+                return fault
+            continue
+        if depth > MAXIMUM_DEPTH:
+            return f"At most {MAXIMUM_DEPTH} levels of nesting."
+        pending += [(item, depth + 1) for item in inner]
+    return ""
+
+
+def _scalar_fault(value: Any) -> str:
+    if type(value) is str:
+        if len(value) > LONGEST_TEXT:
+            return f"Texts have at most {LONGEST_TEXT:,} characters."
+        if "\x00" in value:
+            return "NUL characters are in no text."
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            return "Half a surrogate pair is no character."
+    elif type(value) is float and not math.isfinite(value):
+        return "A number is too large."
+    return ""

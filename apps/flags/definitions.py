@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from apps.flags.allocation import Ranges, allocate, weights_of
-from apps.flags.chains import chain_fault
+from apps.flags.chains import chain_fault, most_visits
 from apps.flags.comparing import EXACT, is_number
 from apps.flags.condition_faults import condition_faults, unstorable
 from apps.flags.conditions import groups_in
@@ -31,6 +31,7 @@ MAXIMUM_OVERRIDES = 10_000
 MAXIMUM_RULES = 100
 MAXIMUM_VARIANTS = 50
 MAXIMUM_PREREQUISITES = 20
+MAXIMUM_VISITS = 200
 MAXIMUM_STEPS = 50
 MAXIMUM_TAGS = 20
 MAXIMUM_TEXT = 10_000
@@ -192,8 +193,9 @@ def definition_faults(
 ) -> list[FieldError]:
     """Return all that keeps a definition from being saved, each with its place.
 
-    What `standing`, the definition that is obeyed, has already of overrides and of steps is not
-    asked for anew: an enterprise may have left since. `now` defaults to the present.
+    What `standing`, the definition that is obeyed, has already of overrides, of steps and as its
+    owner is not asked for anew: an enterprise or a colleague may have left since. `now` defaults to
+    the present.
     """
     if not isinstance(document, dict):
         return [FieldError("definition", "type", "Give an object.")]
@@ -267,7 +269,8 @@ class _Check:
             detail = "Give the name of an attribute: user, enterprise, device.id."
             yield _fault("bucketing_unit", "invalid", detail)
         owner = given["owner"]
-        if owner is not None and not (isinstance(owner, str) and owner in self.around.operators):
+        known = {*self.around.operators, self.standing["owner"]}
+        if owner is not None and not (isinstance(owner, str) and owner in known):
             yield _fault("owner", "unknown", "There is no such operator.")
         if given["expires_date"] is not None and not _is_date(given["expires_date"]):
             yield _fault("expires_date", "invalid", "Give a date such as 2027-03-31.")
@@ -279,8 +282,10 @@ class _Check:
             yield _fault("tags", "type", f"Give a list of up to {MAXIMUM_TAGS} texts.")
             return
         for place, tag in enumerate(tags):
-            if not isinstance(tag, str) or not 0 < len(tag.strip()) <= 50 or tag != tag.strip():
+            if not isinstance(tag, str) or not 0 < len(tag) <= 50 or tag != tag.strip():
                 yield _fault(f"tags[{place}]", "invalid", "Give 1 to 50 characters.")
+            elif "," in tag:
+                yield _fault(f"tags[{place}]", "invalid", "Commas stand between tags.")
             elif tag in tags[:place]:
                 yield _fault(f"tags[{place}]", "repeated", "Stands twice.")
 
@@ -434,13 +439,17 @@ class _Check:
     def chains(self, named: set[str]) -> Iterator[FieldError]:
         """Refuse circles, and rows that an evaluation would not follow to their end."""
         uses = {flag: each.prerequisites for flag, each in self.around.flags.items()}
+        chained = {**uses, self.name: named}
         told = {
             "cycle": "They lead back to this flag.",
             "depth": f"At most {MAXIMUM_NESTING} in a row.",
         }
-        fault = chain_fault(self.name, {**uses, self.name: named}, MAXIMUM_NESTING + 1)
+        fault = chain_fault(self.name, chained, MAXIMUM_NESTING + 1)
         if fault:
             yield _fault("prerequisites", fault, told[fault])
+        elif named and most_visits(self.name, chained, MAXIMUM_NESTING) > MAXIMUM_VISITS:
+            detail = f"An evaluation would ask for over {MAXIMUM_VISITS} flags, one by another."
+            yield _fault("prerequisites", "too_many", detail)
 
     def dependents(self) -> Iterator[FieldError]:
         """Refuse what would pull the ground from under flags that stand on this one."""
@@ -533,14 +542,14 @@ class _Check:
 
 
 def instant(text: Any) -> datetime | None:
-    """Return a time with its offset, or None where the text is none."""
+    """Return a time with an offset, in UTC; None where the text is none."""
     if not isinstance(text, str):
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return at if at.tzinfo else None
 
 
 def _is_date(text: Any) -> bool:

@@ -32,16 +32,16 @@ from django.db.models.functions import Lower
 from apps.flags.definitions import BLANK, blank_definition, document_of, same_definition
 from apps.flags.models import FeatureFlag, FlagNamespace, FlagSegment, FlagVersion
 from apps.flags.operations import (
-    StaleVersion,
     create_flag,
     draft_change,
+    give_way,
     publish_change,
     submit_change,
     take_turns,
 )
 from apps.flags.segment_operations import save_namespace, save_segment
 from apps.tenants.models import Enterprise, User
-from layoverhq.errors import DomainError, FieldError, InvalidInput
+from layoverhq.errors import DomainError, FieldError, InvalidInput, StaleVersion
 from layoverhq.strict_yaml import FIELD, Node, in_order, parse_yaml, write_yaml
 from layoverhq.tenancy import atomic
 
@@ -243,7 +243,7 @@ def import_document(
     """Do all that the document says, as the plan of this digest showed, or nothing.
 
     Changes of protected flags are drafted and sent to review. Raises InvalidInput with every fault,
-    and StaleVersion where the plan would be another now.
+    StaleVersion where the plan would be another now, and Interrupted where a kill would wait.
     """
     with atomic():
         plan = _import(list(document), reason, actor)
@@ -280,6 +280,7 @@ def _import(items: list[Item], reason: str, actor: User | None) -> ImportPlan:
         while pending:
             refused: list[tuple[Item, DomainError]] = []
             for item in pending:
+                give_way()
                 try:
                     with atomic():
                         changes.append(actions[section](item))

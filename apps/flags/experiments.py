@@ -19,14 +19,13 @@ from apps.flags.allocation import weights_of
 from apps.flags.definitions import document_of
 from apps.flags.models import Experiment, ExperimentGoal, FeatureFlag
 from apps.flags.operations import (
-    StaleVersion,
     WrongStatus,
     change_flag,
     draft_change,
     take_turns,
 )
 from apps.tenants.models import User
-from layoverhq.errors import Conflict, FieldError, InvalidInput
+from layoverhq.errors import Conflict, FieldError, InvalidInput, StaleVersion
 from layoverhq.tenancy import atomic
 
 Status = Experiment.Status
@@ -234,6 +233,20 @@ def _obstacle(flag: FeatureFlag) -> str:
     if flag.is_killed:
         return "is killed"
     return "" if flag.enabled else "is not enabled"
+
+
+def interference(experiment: Experiment) -> str:
+    """Return what was done to the flag of a running experiment that takes units away from it."""
+    flag, split = experiment.flag, divided(experiment.flag).get(experiment.rule)
+    if obstacle := _obstacle(flag):
+        return f"{flag} {obstacle}: nobody meets a variant."
+    if split is None:
+        return f"{flag} no longer divides units there: nobody meets a variant."
+    if flag.bucketing_unit != experiment.unit:
+        return f"{flag} divides by {flag.bucketing_unit} now: nobody is noted."
+    if split != experiment.split:
+        return f"The weights of {flag} are others than at the start: the shares cannot fit."
+    return ""
 
 
 def stop_experiment(

@@ -6,10 +6,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 # Of each of two generations: a unit that is met again within them is not sent again.
 REMEMBERED = 25_000
@@ -111,8 +111,22 @@ def _is_uuid(text: str) -> bool:
 class Usage:
     """How often an enterprise asked a route since it was last sent, and when first."""
 
+    event: str
+    enterprise: UUID
     first_at: datetime
+    # what is sent again, since nobody knows whether it arrived, is the same and kept once
+    id: UUID = field(default_factory=uuid4)
     requests: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return it as record_api_usage() takes it."""
+        return {
+            "id": str(self.id),
+            "enterprise": str(self.enterprise),
+            "event": self.event,
+            "value": self.requests,
+            "at": self.first_at.isoformat(),
+        }
 
 
 class ApiUsage:
@@ -125,31 +139,31 @@ class ApiUsage:
         """Know of nothing."""
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, UUID], Usage] = {}
+        self._taken: list[Usage] = []
 
     @property
     def waiting(self) -> bool:
         """Whether there is something to send."""
-        return bool(self._seen)
+        return bool(self._seen or self._taken)
 
     def see(self, event: str, enterprise_id: UUID) -> None:
         """Count one request."""
         with self._lock:
-            usage = self._seen.setdefault((event, enterprise_id), Usage(datetime.now(UTC)))
+            key = (event, enterprise_id)
+            if (usage := self._seen.get(key)) is None:
+                usage = self._seen[key] = Usage(event, enterprise_id, datetime.now(UTC))
             usage.requests += 1
 
-    def take(self) -> dict[tuple[str, UUID], Usage]:
-        """Return what was counted, and begin again."""
-        with self._lock:
-            taken, self._seen = self._seen, {}
-        return taken
+    def take(self) -> list[Usage]:
+        """Return what is to be sent, the same until sent(); for one thread at a time."""
+        if not self._taken:
+            with self._lock:
+                self._taken, self._seen = [*self._seen.values()], {}
+        return self._taken
 
-    def give_back(self, taken: Mapping[tuple[str, UUID], Usage]) -> None:
-        """Put back what could not be sent."""
-        with self._lock:
-            for key, usage in taken.items():
-                kept = self._seen.setdefault(key, Usage(usage.first_at))
-                kept.first_at = min(kept.first_at, usage.first_at)
-                kept.requests += usage.requests
+    def sent(self) -> None:
+        """Forget what was taken: the database has it."""
+        self._taken = []
 
 
 exposures = Exposures()

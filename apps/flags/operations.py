@@ -6,7 +6,7 @@ operator's role.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,15 @@ from apps.flags.definitions import (
 from apps.flags.models import FeatureFlag, FlagVersion
 from apps.flags.queries import surroundings
 from apps.tenants.models import User
-from layoverhq.errors import Conflict, DomainError, FieldError, InvalidInput
+from layoverhq.errors import (
+    Conflict,
+    DomainError,
+    FieldError,
+    InvalidInput,
+    NeedsApproval,
+    NotYours,
+    StaleVersion,
+)
 from layoverhq.tenancy import atomic, current_alias
 
 log = structlog.get_logger(__name__)
@@ -38,6 +46,7 @@ Status = FlagVersion.Status
 
 OPEN = (Status.DRAFT, Status.IN_REVIEW, Status.APPROVED)
 READY = (Status.DRAFT, Status.APPROVED)
+OVERRIDES = {"tenant": "tenant_overrides", "user": "user_overrides"}
 
 
 class WrongStatus(Conflict):
@@ -46,24 +55,10 @@ class WrongStatus(Conflict):
     code = "wrong_status"
 
 
-class StaleVersion(Conflict):
-    """Somebody changed the flag meanwhile."""
+class Interrupted(Conflict):
+    """Something more urgent came between."""
 
-    code = "stale_version"
-
-
-class NeedsApproval(DomainError):
-    """A protected flag changes only with the approval of a second person."""
-
-    code = "needs_approval"
-    status = 403
-
-
-class NotYours(DomainError):
-    """Whoever took part in a change cannot approve it."""
-
-    code = "own_change"
-    status = 403
+    code = "interrupted"
 
 
 def create_flag(
@@ -77,7 +72,7 @@ def create_flag(
 ) -> FeatureFlag:
     """Make a flag, with its first version in force. Raises InvalidInput and Conflict.
 
-    A protected one begins off: turning it on takes an approval.
+    A protected one begins off: turning it on, also by a step, takes an approval.
     """
     now = now or timezone.now()
     errors = []
@@ -98,6 +93,10 @@ def create_flag(
         if definition["is_protected"] and definition["enabled"]:
             detail = "A protected flag begins off: turning it on takes an approval."
             raise InvalidInput.of("enabled", detail, code="protected")
+        for place, step in enumerate(definition["steps"] if definition["is_protected"] else ()):
+            if step.get("enabled"):
+                detail = "Nobody has approved that a step turns it on: plan it in a change."
+                raise InvalidInput.of(f"steps[{place}].enabled", detail, code="protected")
         flag = FeatureFlag(name=name, value_type=value_type, salt=name)
         put_definition(flag, definition)
         flag.save(force_insert=True)
@@ -112,8 +111,12 @@ def draft_change(
     base_version: int,
     reason: str,
     actor: User | None,
+    drawn_from: Iterable[FlagVersion] = (),
 ) -> FlagVersion:
-    """Draft a definition that was edited from `base_version`. Raises StaleVersion."""
+    """Draft a definition that was edited from `base_version`. Raises StaleVersion.
+
+    Whoever took part in the drafts that it was drawn from took part in it.
+    """
     with atomic():
         locked = _locked(flag)
         _refuse_stale(locked, base_version)
@@ -123,7 +126,8 @@ def draft_change(
             raise InvalidInput.of(
                 "definition", "Nothing in it differs from what holds.", code="same"
             )
-        return _store(locked, definition, reason, actor, status=Status.DRAFT)
+        took_part = sorted({person for draft in drawn_from for person in editors(draft)})
+        return _store(locked, definition, reason, actor, status=Status.DRAFT, edited_by=took_part)
 
 
 def change_flag(
@@ -144,11 +148,20 @@ def change_flag(
 
 
 def revise_change(
-    *, version: FlagVersion, definition: Mapping[str, Any], reason: str, actor: User | None
+    *,
+    version: FlagVersion,
+    definition: Mapping[str, Any],
+    reason: str,
+    actor: User | None,
+    seen: str = "",
 ) -> FlagVersion:
-    """Change what is drafted; an approval is asked for again."""
+    """Change what is drafted; an approval is asked for again.
+
+    Raises StaleVersion where it is no longer the draft whose `mark_of` was `seen`.
+    """
     with atomic():
         locked = _locked_version(version, *OPEN, verb="edited")
+        _refuse_unseen(locked, seen)
         flag = locked.flag
         _check(flag.name, flag.value_type, definition, document_of(flag), timezone.now())
         locked.definition = definition
@@ -167,10 +180,14 @@ def submit_change(*, version: FlagVersion) -> FlagVersion:
         return locked
 
 
-def approve_change(*, version: FlagVersion, actor: User) -> FlagVersion:
-    """Approve it as it stands. Raises NotYours for whoever took part in it."""
+def approve_change(*, version: FlagVersion, actor: User, seen: str = "") -> FlagVersion:
+    """Approve it as it stands. Raises NotYours for whoever took part in it.
+
+    Raises StaleVersion where it is no longer the draft whose `mark_of` was `seen`.
+    """
     with atomic():
         locked = _locked_version(version, Status.IN_REVIEW, verb="approved")
+        _refuse_unseen(locked, seen)
         if actor.pk in editors(locked):
             raise NotYours("You took part in this change: somebody else has to approve it.")
         locked.status = Status.APPROVED
@@ -238,7 +255,8 @@ def revive_flag(*, flag: FeatureFlag) -> FeatureFlag:
 
 def _switch(flag: FeatureFlag, *, killed: bool, reason: str) -> FeatureFlag:
     with atomic():
-        # Not in turn with other writers: this must not wait for a long import.
+        # Not in turn with other writers. It waits for whoever changes flags just now all the same,
+        # since changes come in one order: `give_way` is for those that take long.
         locked = FeatureFlag.objects.select_for_update().get(pk=flag.pk)
         if locked.is_killed == killed:
             raise WrongStatus(f"{locked} is {'killed already' if killed else 'not killed'}.")
@@ -261,12 +279,26 @@ def restore_flag(*, flag: FeatureFlag, reason: str, actor: User | None) -> FlagV
 def roll_back(
     *, flag: FeatureFlag, version: FlagVersion, reason: str, actor: User | None
 ) -> FlagVersion:
-    """Return to an earlier definition, without the steps that it had planned since."""
+    """Return to an earlier definition, without the steps that it had planned since.
+
+    The overrides of whoever is gone are left out, and an owner who is gone stays who it is now.
+    """
     if version.flag_id != flag.pk:
         raise InvalidInput.of("version", "Is of another flag.")
+    if version.activated_at is None:
+        raise WrongStatus(f"{version} never held; it cannot be rolled back to.")
     now = timezone.now()
-    steps = [step for step in version.definition["steps"] if _is_to_come(step, now)]
-    return _edited(flag, {**version.definition, "steps": steps}, reason, actor)
+    around = surroundings(flag.name)
+    earlier = {
+        **version.definition,
+        "steps": [step for step in version.definition["steps"] if _is_to_come(step, now)],
+    }
+    for kind, member in OVERRIDES.items():
+        gone = around.unknown(kind, {UUID(of) for of in earlier[member]})
+        earlier[member] = {of: to for of, to in earlier[member].items() if UUID(of) not in gone}
+    if earlier["owner"] not in around.operators:
+        del earlier["owner"]
+    return _edited(flag, earlier, reason, actor)
 
 
 def _is_to_come(step: Mapping[str, Any], now: datetime) -> bool:
@@ -284,7 +316,7 @@ def set_override(
     actor: User | None,
 ) -> FlagVersion:
     """Give a tenant or a user ("tenant", "user") an answer of its own; None takes it away."""
-    member = {"tenant": "tenant_overrides", "user": "user_overrides"}[kind]
+    member = OVERRIDES[kind]
     with atomic():
         locked = _locked(flag)
         overrides = {key: held for key, held in getattr(locked, member).items() if key != str(of)}
@@ -330,9 +362,7 @@ def apply_due_versions(*, now: datetime | None = None) -> int:
                 published += 1
         except DomainError as error:
             log.error("flag_schedule_stuck", version=str(pk), problem=error.detail)
-            FlagVersion.objects.filter(pk=pk, status=Status.SCHEDULED).update(
-                problem=error.detail, updated_at=timezone.now()
-            )
+            due.filter(pk=pk).update(problem=error.detail, updated_at=timezone.now())
     return published
 
 
@@ -355,9 +385,7 @@ def apply_due_steps(*, now: datetime | None = None) -> int:
                     stepped += 1
         except DomainError as error:
             log.error("flag_step_stuck", flag=str(pk), problem=error.detail)
-            FeatureFlag.objects.filter(pk=pk).update(
-                step_problem=error.detail, updated_at=timezone.now()
-            )
+            due.filter(pk=pk).update(step_problem=error.detail, updated_at=timezone.now())
     return stepped
 
 
@@ -371,7 +399,12 @@ def _step(flag: FeatureFlag, now: datetime) -> None:
         definition["enabled"] = step.get("enabled", definition["enabled"])
     definition["steps"] = flag.steps[len(due) :]
     _check(flag.name, flag.value_type, definition, document_of(flag), now)
-    planned = FlagVersion.objects.get(flag=flag, status=Status.ACTIVE)
+    # Not the version that holds: that may be the step before.
+    held = FlagVersion.objects.filter(flag=flag, activated_at__isnull=False).order_by("number")
+    planned = (
+        held.filter(definition__steps__contains=[due[-1]]).first()
+        or held.filter(status=Status.ACTIVE).get()
+    )
     told = f"Step of {due[-1]['at']}, planned with version {planned.number}: {planned.reason}"
     _activate(_store(flag, definition, told, planned.author, status=Status.DRAFT), now)
 
@@ -385,9 +418,39 @@ def take_turns() -> None:
         cursor.execute("select pg_advisory_xact_lock(hashtextextended('layoverhq.flags', 0))")
 
 
+def give_way() -> None:
+    """Raise Interrupted where a kill waits: what takes long asks now and then."""
+    with connections[current_alias()].cursor() as cursor:
+        cursor.execute(KILL_WAITS)
+        if cursor.fetchone() != (False,):
+            raise Interrupted(
+                "A flag was killed or revived meanwhile, which comes first: try again."
+            )
+
+
+# Other writers wait for their turn, an advisory lock; a kill waits for rows.
+KILL_WAITS = """
+select exists (
+    select from pg_locks l
+    where not l.granted and l.locktype in ('transactionid', 'tuple')
+        and pg_backend_pid() = any (pg_blocking_pids(l.pid))
+)
+"""
+
+
 def editors(version: FlagVersion) -> set[UUID]:
     """Return everybody who took part in a version."""
     return {person for person in (version.author_id, *version.edited_by) if person}
+
+
+def mark_of(version: FlagVersion) -> str:
+    """Return what tells a draft as it stands from the same draft edited."""
+    return version.updated_at.isoformat()
+
+
+def _refuse_unseen(version: FlagVersion, seen: str) -> None:
+    if seen and seen != mark_of(version):
+        raise StaleVersion("Somebody else changed this draft meanwhile: see what differs.")
 
 
 def _locked(flag: FeatureFlag) -> FeatureFlag:

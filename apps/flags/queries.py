@@ -10,7 +10,7 @@ from uuid import UUID
 from apps.configs.queries import Reader, readers_of
 from apps.flags.conditions import groups_in
 from apps.flags.definitions import Neighbour, Surroundings
-from apps.flags.models import FeatureFlag, FlagNamespace, FlagSegment
+from apps.flags.models import FeatureFlag, FlagNamespace, FlagSegment, FlagVersion
 from apps.tenants.models import Enterprise, User
 
 
@@ -86,8 +86,24 @@ def segments_with(name: str) -> set[str]:
 def flags_with_segment(name: str) -> list[FeatureFlag]:
     """Return the flags that ask for a segment, directly or through another one."""
     names = segments_with(name)
-    flags = FeatureFlag.objects.filter(is_archived=False)
+    flags = FeatureFlag.objects.filter(is_archived=False).only(
+        "name", "conditions", "rules", "is_protected"
+    )
     return [flag for flag in flags if segments_of(flag.conditions, flag.rules) & names]
+
+
+def flags_to_come_with_segment(name: str) -> list[FeatureFlag]:
+    """Return the protected flags that would ask for a segment by a change in review or approved."""
+    names = segments_with(name)
+    status = FlagVersion.Status
+    versions = FlagVersion.objects.select_related("flag").filter(
+        flag__is_protected=True, status__in=[status.IN_REVIEW, status.APPROVED, status.SCHEDULED]
+    )
+    return [
+        version.flag
+        for version in versions
+        if segments_of(version.definition["conditions"], version.definition["rules"]) & names
+    ]
 
 
 def segments_of(conditions: Any, rules: Iterable[Mapping[str, Any]]) -> set[str]:

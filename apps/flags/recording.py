@@ -3,8 +3,8 @@
 One a process, every few seconds, on a connection of its own that stands only while there is
 something to tell. A database that is away loses nothing: counts stay in their tallies, exposures
 and usage wait, within bounds; what is over them is logged. A transaction whose end is not known is
-told again: counts may come twice then, exposures cannot. A process that is killed takes what it
-has not told with it.
+told again: counts may come twice then, exposures and usage cannot. A process that is killed takes
+what it has not told with it.
 """
 
 from __future__ import annotations
@@ -114,6 +114,9 @@ def _sent(connection: Connection, function: str, documents: Sequence[dict[str, A
     statement = sql.SQL("select {}(%s)").format(sql.Identifier(function))
     try:
         connection.execute(statement, [Jsonb(documents)])
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        # A standby, while another server takes over.
+        raise psycopg.OperationalError(str(error)) from error
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:
@@ -139,22 +142,11 @@ def _send_exposures(connection: Connection) -> None:
 
 
 def _send_usage(connection: Connection) -> None:
-    taken = api_usage.take()
-    documents = [
-        {
-            "enterprise": str(enterprise_id),
-            "event": event,
-            "value": usage.requests,
-            "at": usage.first_at.isoformat(),
-        }
-        for (event, enterprise_id), usage in taken.items()
-    ]
-    if documents:
-        try:
-            _sent(connection, "record_api_usage", documents)
-        except psycopg.OperationalError:
-            api_usage.give_back(taken)
-            raise
+    # What waited from before as it was, then what came meanwhile; no more, since it never ends.
+    for _ in range(2):
+        if taken := api_usage.take():
+            _sent(connection, "record_api_usage", [usage.document() for usage in taken])
+            api_usage.sent()
 
 
 recorder = Recorder()

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SRM_ALPHA = 0.001
+# Units that the smallest share should have before their distribution is tested.
+MINIMUM_EXPECTED = 5
 # The sequential test is narrowest at about so many units of both variants together; chosen before
 # any data, as it must be.
 TUNED_FOR = 5_000
@@ -140,8 +142,15 @@ def lift_interval(one: Sample, other: Sample, level: float = 0.95) -> Interval |
 def sequential_test(
     one: Sample, other: Sample, alpha: float = 0.05
 ) -> tuple[Interval, float] | None:
-    """Return an interval of the difference of means and a p-value that hold at every look."""
-    variance = _squared_error(one) + _squared_error(other)
+    """Return an interval of the difference of means and a p-value that hold at every look.
+
+    A much smaller sample borrows the larger's variance. Few units of skewed values miss the largest
+    ones in mean and variance at once: where 1 % of the units met a variant, and 2 % of all bought
+    something, two equal variants were called different in 40 % of simulations instead of 5 %.
+    """
+    fewer, more = sorted((one, other), key=lambda sample: sample.units)
+    borrowed = more.variance * (1 - fewer.units / more.units) if more.units else 0.0
+    variance = max(fewer.variance, borrowed) / max(1, fewer.units) + _squared_error(more)
     if not variance:
         return None
     return confidence_sequence(
@@ -176,8 +185,9 @@ def _rho_squared(alpha: float, tuned_for: int) -> float:
 def sample_ratio(units: Mapping[str, int], split: Mapping[str, int]) -> float | None:
     """Return the p-value of the chi-squared test that units came as they were divided.
 
-    None where nobody came. Below SRM_ALPHA something is wrong, and the results with it (Fabijan et
-    al., KDD 2019).
+    None where nobody came, or so few that a variant would get less than 5 (Cochran 1954): there the
+    test cries wolf by the first unit of a small share. Below SRM_ALPHA something is wrong, and the
+    results with it (Fabijan et al., KDD 2019).
     """
     total = sum(units.values())
     shares = {variant: share for variant, share in split.items() if share}
@@ -186,9 +196,11 @@ def sample_ratio(units: Mapping[str, int], split: Mapping[str, int]) -> float | 
     from scipy.stats import chi2
 
     whole = sum(shares.values())
+    expected = {variant: total * share / whole for variant, share in shares.items()}
+    if min(expected.values()) < MINIMUM_EXPECTED:
+        return None
     statistic = sum(
-        (units.get(variant, 0) - total * share / whole) ** 2 / (total * share / whole)
-        for variant, share in shares.items()
+        (units.get(variant, 0) - share) ** 2 / share for variant, share in expected.items()
     )
     return float(chi2.sf(statistic, len(shares) - 1))
 

@@ -16,6 +16,7 @@ from django.db import connections
 from django.utils.dateparse import parse_datetime
 
 from apps.flags.comparing import number_text
+from apps.flags.context import context_fault
 from apps.flags.experiments import EVENT
 from apps.flags.exposing import LONGEST_UNIT, Exposure, storable
 from apps.flags.runtime import flags
@@ -189,6 +190,10 @@ class _Entry:
         attributes = entry.get("context")
         if not isinstance(attributes, dict):
             self.refuse(".context", "type", "Give an object of attributes.")
+            return
+        # Before anything goes down into it.
+        if fault := context_fault(attributes):
+            self.refuse(".context", "invalid", fault)
             return
         if len(json.dumps(attributes)) > MAXIMUM_CONTEXT_BYTES:
             self.refuse(".context", "too_large", f"At most {MAXIMUM_CONTEXT_BYTES:,} bytes.")

@@ -23,10 +23,10 @@ from apps.configs.documents import (
 )
 from apps.configs.exchange import ImportPlan, draft_import, export_document, plan_import
 from apps.configs.models import ConfigChangeSet, ConfigKey, SystemConfig
-from apps.configs.operations import UNSET, Proposal, StaleVersion
+from apps.configs.operations import UNSET, Proposal
 from apps.tenants.models import Enterprise
 from layoverhq import strict_yaml
-from layoverhq.errors import FieldError, InvalidInput
+from layoverhq.errors import FieldError, InvalidInput, StaleVersion
 from layoverhq.tenancy import operator_scope, tenant_scope
 from tests.configs.factories import declare, key_name, publish
 from tests.tenants import factories

@@ -18,18 +18,22 @@ from apps.configs import operations
 from apps.configs.models import ConfigCategory, ConfigChangeSet, ConfigKey, SystemConfig
 from apps.configs.operations import (
     UNSET,
-    NeedsApproval,
     NothingToClear,
     NotOverridable,
-    NotYours,
     Proposal,
-    StaleVersion,
     UnknownKey,
     WrongStage,
 )
 from apps.configs.runtime import configs
 from apps.tenants.models import Enterprise, User
-from layoverhq.errors import Conflict, DomainError, InvalidInput
+from layoverhq.errors import (
+    Conflict,
+    DomainError,
+    InvalidInput,
+    NeedsApproval,
+    NotYours,
+    StaleVersion,
+)
 from layoverhq.tenancy import atomic, current_alias, operator_scope, tenant_scope
 from tests.configs import factories
 from tests.configs.factories import (

@@ -19,9 +19,8 @@ from apps.flags.exchange import (
     read_document,
 )
 from apps.flags.models import FeatureFlag, FlagSegment, FlagVersion
-from apps.flags.operations import StaleVersion
 from apps.tenants.models import Enterprise
-from layoverhq.errors import InvalidInput
+from layoverhq.errors import InvalidInput, StaleVersion
 from tests.flags.factories import (
     REASON,
     change,

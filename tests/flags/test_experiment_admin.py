@@ -14,6 +14,8 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.audit.models import AuditEvent
+from apps.flags import operations
+from apps.flags.experiments import interference
 from apps.flags.models import Experiment, FeatureFlag
 from layoverhq.tenancy import operator_scope
 from tests.flags.experimenting import make_experiment, make_weighed_flag, running_experiment
@@ -94,10 +96,27 @@ def test_form__sent__drafts_an_experiment_with_goals(admin_client):
     assert goals(made) == [("purchase", "conversion", 72, True), ("revenue", "mean", 168, False)]
     page = body(admin_client.get(url(made)))
     assert 'value="purchase"' in page
-    response = admin_client.post(url(made), filled(flag, goal_2_event="", alpha="0.01"))
+    changed = filled(flag, goal_2_event="", alpha="0.01", base_version=made.version)
+    response = admin_client.post(url(made), changed)
     assert response.status_code == 302, body(response)
     assert goals(made) == [("purchase", "conversion", 72, True)]
     assert str(standing(made).alpha) == "0.010"
+
+
+def test_form__sent_by_two__keeps_the_first_and_tells_the_second(admin_client):
+    flag = make_weighed_flag()
+    experiment = make_experiment(flag)
+    page = admin_client.get(url(experiment))
+    seen = page.context["adminform"].form["base_version"].value()
+    first = filled(flag, hypothesis="The first.", base_version=seen)
+    assert admin_client.post(url(experiment), first).status_code == 302
+
+    second = admin_client.post(
+        url(experiment), filled(flag, hypothesis="The second.", base_version=seen)
+    )
+
+    assert "Somebody changed the experiment meanwhile" in body(second)
+    assert standing(experiment).hypothesis == "The first."
 
 
 @pytest.mark.parametrize(
@@ -248,3 +267,32 @@ def test_permissions__each_for_its_own():
     runner.post(url(experiment, "start"), DIALOG)
     assert standing(experiment).status == "running"
     assert datetime.now(UTC) - standing(experiment).updated_at < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"enabled": False}, "is not enabled: nobody meets a variant."),
+        ({"weights": {}}, "no longer divides units there"),
+        ({"bucketing_unit": "enterprise"}, "divides by enterprise now: nobody is noted."),
+        ({"weights": {"a": 1_000, "b": 9_000}}, "are others than at the start"),
+        ({"description": "Something else."}, None),
+    ],
+)
+def test_page__flag_changed_under_a_running_experiment__is_told(admin_client, changes, told):
+    experiment = running_experiment()
+    with operator_scope():
+        change(experiment.flag, **changes)
+    page = body(admin_client.get(url(experiment)))
+    if told is None:
+        assert interference(standing(experiment)) == ""
+        assert "nobody" not in page
+    else:
+        assert told in page
+
+
+def test_page__flag_killed_under_a_running_experiment__is_told(admin_client):
+    experiment = running_experiment()
+    with operator_scope():
+        operations.kill_flag(flag=experiment.flag, reason="an accident")
+    assert "is killed: nobody meets a variant." in body(admin_client.get(url(experiment)))

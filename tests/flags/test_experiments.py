@@ -18,10 +18,10 @@ from apps.audit.models import AuditEvent
 from apps.flags import experiments, operations
 from apps.flags.experiments import FlagChanged, Goal, NotReady, api_events
 from apps.flags.models import Experiment, FeatureFlag, FlagVersion
-from apps.flags.operations import StaleVersion, WrongStatus
+from apps.flags.operations import WrongStatus
 from apps.flags.results import Results, computed_results, experiment_results
 from apps.flags.runtime import flags
-from layoverhq.errors import InvalidInput
+from layoverhq.errors import InvalidInput, StaleVersion
 from layoverhq.tenancy import OPERATOR
 from tests.flags.experimenting import (
     PURCHASE,

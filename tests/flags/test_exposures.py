@@ -9,9 +9,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 import structlog
+from psycopg.types.json import Jsonb
 
 from apps.flags import experiments, exposing, recording
-from apps.flags.exposing import Exposures, RunningExperiment, exposures
+from apps.flags.exposing import Exposure, Exposures, RunningExperiment, exposures
 from apps.flags.recording import recorder
 from apps.flags.runtime import flags
 from apps.tenants.models import Enterprise
@@ -232,3 +233,116 @@ def test_partitions__by_the_experiments_start__hold_it_whole(enterprise):
             "insert into flag_exposures values (%s, %s, %s, uuidv7(), 'a', %s)",
             [started, experiment.pk, enterprise.id, started - timedelta(seconds=1)],
         )
+
+
+def noted(app: psycopg.Connection[Any], *seen: Exposure) -> int:
+    """Record exposures as the runtime role does; return how many were noted."""
+    row = app.execute(
+        "select record_flag_exposures(%s)", [Jsonb([each.document() for each in seen])]
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_exposures__inside_a_tenants_scope__are_that_tenants_alone(
+    app_role, enterprise, other_enterprise
+):
+    experiment = running_experiment()
+    now = datetime.now(UTC)
+    seen = [
+        Exposure(experiment.pk, str(each.id), "ann", "a", now)
+        for each in (enterprise, other_enterprise)
+    ]
+    with app_role.transaction():
+        app_role.execute(
+            "select set_config('app.current_enterprise_id', %s, true)", [str(enterprise.id)]
+        )
+        assert noted(app_role, *seen) == 1
+    assert [of for of, *_ in exposures_of(experiment)] == [enterprise.id]
+
+
+def test_exposures__of_an_experiment_that_is_no_longer_kept__leave_the_others_in(
+    app_role, enterprise
+):
+    old = running_experiment(now=datetime(2001, 1, 1, tzinfo=UTC))
+    young = running_experiment()
+    now = datetime.now(UTC)
+    seen = [Exposure(each.pk, str(enterprise.id), "ann", "a", now) for each in (old, young)]
+    assert noted(app_role, *seen) == 1
+    assert exposures_of(old) == []
+    assert len(exposures_of(young)) == 1
+
+
+def test_exposure__by_a_clock_that_is_ahead__is_of_now(app_role, enterprise):
+    experiment = running_experiment()
+    ahead = datetime.now(UTC) + timedelta(hours=5)
+    assert noted(app_role, Exposure(experiment.pk, str(enterprise.id), "ann", "a", ahead)) == 1
+    with roles.connect_as_superuser() as connection:
+        row = connection.execute(
+            "select exposed_at <= now() from flag_exposures where experiment_id = %s",
+            [experiment.pk],
+        ).fetchone()
+    assert row == (True,)
+
+
+def test_exposure__flag_divides_by_something_else_meanwhile__is_none(enterprise):
+    experiment = running_experiment()
+    flags.evaluate(experiment.flag.name, context(enterprise, "ann"))
+    assert recorder.flush()
+    await_version(change(experiment.flag, bucketing_unit="enterprise"))
+    until(lambda: not known(experiment))
+    flags.evaluate(experiment.flag.name, context(enterprise, "ann"))
+    assert [unit for _, unit, *_ in exposures_of(experiment)] == [digest(enterprise.id, "ann")]
+    await_version(change(experiment.flag, bucketing_unit="user"))
+    until(lambda: known(experiment))
+
+
+def test_exposures__to_a_standby__wait(enterprise, monkeypatch):
+    experiment = running_experiment()
+    recorder.stop()
+    connect = recording.connect
+
+    def standby() -> Any:
+        connection = connect()
+        connection.execute("set default_transaction_read_only = on")
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "connect", standby)
+        flags.evaluate(experiment.flag.name, context(enterprise, "ann"))
+        assert not recorder.flush()
+    assert len(exposures_of(experiment)) == 1
+
+
+def test_exposures__connections_cut_under_load__none_is_lost(enterprise, monkeypatch):
+    experiment = running_experiment()
+    recorder.stop()
+    monkeypatch.setattr(recording, "BATCH", 20)
+    connect = recording.connect
+    cut = []
+
+    def doomed() -> Any:
+        connection = connect()
+        execute, calls = connection.execute, iter((True, True, False))
+
+        def executed(*given: Any) -> Any:
+            # A batch or two arrive; then the server ends the session.
+            if not next(calls, True):
+                roles.terminate(connection.info.backend_pid)
+                cut.append(connection.info.backend_pid)
+            return execute(*given)
+
+        connection.execute = executed
+        return connection
+
+    users = [f"user {number}" for number in range(400)]
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "connect", doomed)
+        for number, user in enumerate(users):
+            flags.evaluate(experiment.flag.name, context(enterprise, user))
+            if number % 100 == 99:
+                assert not recorder.flush()
+    assert len(cut) == 4
+    found = exposures_of(experiment)
+    assert {unit for _, unit, *_ in found} == {digest(enterprise.id, user) for user in users}
+    assert not any(contaminated for *_, contaminated in found)

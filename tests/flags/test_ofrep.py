@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -28,8 +29,8 @@ from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 
 from apps.flags.api.ofrep import views
-from apps.flags.api.ofrep.contexts import LONGEST_TEXT
 from apps.flags.api.ofrep.views import LIMIT_BYTES
+from apps.flags.context import LONGEST_TEXT
 from apps.flags.runtime import flags
 from apps.tenants.models import ApiKey, Enterprise, Scope
 from apps.tenants.operations import suspend_enterprise
@@ -378,6 +379,16 @@ def test_length__that_is_none__is_413(api, length):
 def test_body__of_another_type__is_415(api, content_type):
     for response in each(api, '{"context": {}}', content_type=content_type):
         refused(response, 415, "PARSE_ERROR")
+
+
+def test_body__compressed__is_415_and_says_so(api):
+    compressed = gzip.compress(b'{"context": {}}')
+    for body in (compressed, '{"context": {}}'):
+        for response in each(api, body, headers={"Content-Encoding": "gzip"}):
+            refused(response, 415, "PARSE_ERROR")
+            assert "gzip" in response.json()["errorDetails"]
+    for response in each(api, '{"context": {}}', headers={"Content-Encoding": "identity"}):
+        assert response.status_code in (200, 404)
 
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete", "options", "head", "trace"])

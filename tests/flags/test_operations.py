@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 import structlog
@@ -14,12 +15,13 @@ from django_celery_beat.models import PeriodicTask
 
 from apps.audit.models import AuditEvent
 from apps.flags import operations, segment_operations, tasks
+from apps.flags.admin.telling import next_step
 from apps.flags.definitions import document_of
 from apps.flags.models import FeatureFlag, FlagNamespace, FlagSegment, FlagVersion
-from apps.flags.operations import NeedsApproval, NotYours, StaleVersion, WrongStatus
+from apps.flags.operations import WrongStatus
 from apps.flags.runtime import flags
 from apps.tenants.models import Enterprise, User
-from layoverhq.errors import Conflict, InvalidInput
+from layoverhq.errors import Conflict, InvalidInput, NeedsApproval, NotYours, StaleVersion
 from layoverhq.tenancy import OPERATOR
 from tests.flags.factories import (
     REASON,
@@ -480,6 +482,9 @@ def test_save_segment__edited__counts_versions_and_refuses_stale_ones():
         ({"members": ["u1", True]}, "members[1]"),
         ({"members": [""]}, "members[0]"),
         ({"members": ["a\x00"]}, "members[0]"),
+        ({"members": ["u1", " u2"]}, "members[1]"),
+        ({"members": ["u1\u2028u2"]}, "members[0]"),
+        ({"conditions": {}}, "conditions"),
         ({"members": [2**53 + 1]}, "members[0]"),
         ({"conditions": {"a": {}}}, "conditions.a"),
         ({"conditions": {"a": {"$inGroup": "nobody_knows"}}}, "conditions"),
@@ -504,6 +509,35 @@ def test_save_segment__circle_or_sixth_in_a_row__is_refused():
     row[0].conditions = {"user": {"$inGroup": row[-1].name}}
     with pytest.raises(InvalidInput, match="lead back"):
         segment_operations.save_segment(segment=row[0], base_version=1)
+
+
+def test_save_segment__rows_that_fan_out__are_refused_before_an_evaluation_has_to_walk_them():
+    asked = make_segment(members=["u"])
+    for _ in range(2):
+        again = {"$or": [{"user": {"$inGroup": asked.name}}] * 12}
+        asked = make_segment(conditions=again)
+    with pytest.raises(InvalidInput) as refusal:
+        make_segment(conditions={"$and": [{"a": {"$notInGroup": asked.name}}] * 2})
+    assert [(e.field, e.code) for e in refusal.value.errors] == [("conditions", "too_many")]
+
+
+def test_prerequisites__rows_that_fan_out__are_refused_for_whoever_stands_on_them():
+    def asking(flags: list[FeatureFlag]) -> list[dict[str, Any]]:
+        return [{"flag": flag.name, "variants": ["on"]} for flag in flags]
+
+    row = [make_flag(), make_flag()]
+    bottom = row[0]
+    for _ in range(6):
+        row = [make_flag(prerequisites=asking(row)) for _ in range(2)]
+
+    with pytest.raises(InvalidInput) as refusal:
+        make_flag(prerequisites=asking(row))
+    assert [(e.field, e.code) for e in refusal.value.errors] == [("prerequisites", "too_many")]
+    below = asking([make_flag() for _ in range(3)])
+    with pytest.raises(InvalidInput) as refusal:
+        change(bottom, prerequisites=below)
+    assert [(e.field, e.code) for e in refusal.value.errors] == [("prerequisites", "too_many")]
+    change(bottom, prerequisites=below[:1])
 
 
 def test_segment__of_a_protected_flag__is_a_superusers_and_not_deleted():
@@ -548,3 +582,140 @@ def test_delete__segment_and_namespace_that_nothing_names__are_gone():
     segment_operations.delete_namespace(namespace=namespace)
     assert not FlagSegment.objects.filter(name=segment.name).exists()
     assert not FlagNamespace.objects.filter(name=namespace.name).exists()
+
+
+# --- what a protected flag answers changes with an approval, and in no other way
+
+
+def test_create_flag__protected_with_a_step_that_turns_it_on__is_refused():
+    steps = [in_hours(1, percentage=5), in_hours(2, enabled=True)]
+    with pytest.raises(InvalidInput) as refusal:
+        make_flag(is_protected=True, steps=steps)
+    assert [error.field for error in refusal.value.errors] == ["steps[1].enabled"]
+    make_flag(is_protected=True, steps=steps[:1])
+
+
+def test_segment__of_an_approved_change__is_a_superusers_and_not_deleted():
+    segment = make_segment(members=["u1"])
+    flag = make_flag(is_protected=True)
+    version = draft(flag, enabled=True, conditions={"user": {"$inGroup": segment.name}})
+    segment.members = ["u1", "u2"]
+    editor = make_operator(superuser=False)
+    segment_operations.save_segment(segment=segment, base_version=1, actor=editor)
+    approved(version)
+    operations.schedule_change(version=version, activate_at=timezone.now() + timedelta(hours=1))
+
+    segment.members = ["everybody"]
+    with pytest.raises(NeedsApproval, match=flag.name):
+        segment_operations.save_segment(segment=segment, base_version=2, actor=editor)
+    with pytest.raises(Conflict, match=flag.name):
+        segment_operations.delete_segment(segment=segment)
+    assert FlagSegment.objects.get(pk=segment.pk).members == ["u1", "u2"]
+
+
+def test_approve_change__of_what_was_edited_since_it_was_seen__is_refused(author: User):
+    flag = make_flag(is_protected=True)
+    version = operations.submit_change(version=draft(flag, actor=author, rollout_percentage=1))
+    seen = operations.mark_of(version)
+    operations.revise_change(
+        version=version, definition=edited(flag, enabled=True), reason=REASON, actor=author
+    )
+    operations.submit_change(version=version)
+
+    reviewer = make_operator()
+    with pytest.raises(StaleVersion):
+        operations.approve_change(version=version, actor=reviewer, seen=seen)
+    version.refresh_from_db()
+    assert version.approved_by is None
+    operations.approve_change(version=version, actor=reviewer, seen=operations.mark_of(version))
+
+
+def test_draft_change__drawn_from_a_draft__is_not_approved_by_its_author(author: User):
+    flag = make_flag(is_protected=True)
+    source = draft(flag, actor=author, enabled=True)
+    version = operations.draft_change(
+        flag=flag,
+        definition=source.definition,
+        base_version=flag.version,
+        reason=REASON,
+        actor=make_operator(),
+        drawn_from=[source],
+    )
+    operations.submit_change(version=version)
+    with pytest.raises(NotYours):
+        operations.approve_change(version=version, actor=author)
+
+
+def test_roll_back__to_what_never_held__is_refused():
+    flag = make_flag()
+    version = draft(flag, description="never")
+    with pytest.raises(WrongStatus, match="never held"):
+        operations.roll_back(flag=flag, version=version, reason=REASON, actor=None)
+
+
+# --- whoever is gone keeps nobody from working
+
+
+def leave(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False, deleted_at=timezone.now())
+
+
+def test_change__of_a_flag_whose_owner_is_gone__stands_and_steps(author: User):
+    flag = make_flag(owner=str(author.pk), steps=[in_hours(1, percentage=50)])
+    leave(author)
+
+    operations.set_override(
+        flag=flag, kind="user", of=make_operator().pk, to=True, reason=REASON, actor=None
+    )
+    operations.apply_due_steps(now=timezone.now() + timedelta(hours=2))
+    assert (fresh(flag).rollout_percentage, fresh(flag).owner_id) == (50, author.pk)
+    with pytest.raises(InvalidInput, match="no such operator"):
+        change(make_flag(), owner=str(author.pk))
+
+
+def test_roll_back__to_the_time_of_whoever_is_gone__leaves_them_out(author: User):
+    stays, goes = make_operator(), make_operator()
+    flag = make_flag(
+        description="early",
+        owner=str(goes.pk),
+        user_overrides={str(stays.pk): True, str(goes.pk): False},
+    )
+    first = flag.versions.get()
+    change(flag, description="late", owner=str(stays.pk), user_overrides={})
+    leave(goes)
+
+    operations.roll_back(flag=fresh(flag), version=first, reason=REASON, actor=author)
+
+    now = fresh(flag)
+    assert (now.description, now.owner_id) == ("early", stays.pk)
+    assert now.user_overrides == {str(stays.pk): True}
+
+
+# --- times
+
+
+def test_step__written_with_an_offset__is_told_and_taken_in_utc():
+    at = timezone.now().replace(microsecond=0) + timedelta(hours=1)
+    there = at.astimezone(ZoneInfo("Asia/Kolkata"))
+    flag = make_flag(steps=[{"at": there.isoformat(), "percentage": 7}])
+    assert next_step(flag) == f"to 7 % at {at:%Y-%m-%d %H:%M} UTC"
+    for when, percentage in ((at - timedelta(seconds=1), 100), (at, 7)):
+        operations.apply_due_steps(now=when)
+        assert fresh(flag).rollout_percentage == percentage
+
+
+def test_step__beyond_the_last_year__is_refused():
+    with pytest.raises(InvalidInput) as refusal:
+        make_flag(steps=[{"at": "9999-12-31T23:59:59-23:59", "percentage": 7}])
+    assert [error.field for error in refusal.value.errors] == ["steps[0].at"]
+
+
+def test_steps__one_after_another__each_name_the_version_that_planned_them():
+    flag = make_flag(steps=[in_hours(1, percentage=5), in_hours(2, percentage=25)])
+    change(flag, description="else")
+    for hours in (1.5, 2.5):
+        operations.apply_due_steps(now=timezone.now() + timedelta(hours=hours))
+    reasons = list(flag.versions.order_by("number").values_list("reason", flat=True))[2:]
+    assert [reason.partition(", ")[2] for reason in reasons] == [
+        f"planned with version 1: {REASON}"
+    ] * 2

@@ -11,6 +11,7 @@ import pytest
 from django.conf import settings
 
 from apps.flags.statistics import (
+    MINIMUM_UNITS,
     SRM_ALPHA,
     Sample,
     compare_means,
@@ -217,6 +218,40 @@ def test_sequential_interval__at_every_day__covers_the_truth():
             outside |= not tested[0].low <= 0 <= tested[0].high
         missed += outside
     assert missed / 400 <= 0.05
+
+
+@pytest.mark.parametrize(("share", "buyers"), [(0.01, 0.02), (0.1, 0.1), (0.3, 0.02), (0.5, 0.1)])
+def test_sequential_test__skewed_values_and_a_small_share__errs_by_alpha_at_most(share, buyers):
+    random = np.random.default_rng(2_026)
+    runs, looks, a_look = 200, 20, 2_000
+    few = round(a_look * share)
+    wrong = 0
+    for _ in range(runs):
+        sums = np.zeros((2, 3))
+        erred = False
+        for _ in range(looks):
+            for row, units in enumerate((few, a_look - few)):
+                values = random.lognormal(0, 1, units) * (random.random(units) < buyers)
+                sums[row] += (units, values.sum(), (values**2).sum())
+            if sums[0, 0] >= MINIMUM_UNITS:
+                one, other = (Sample(int(row[0]), float(row[1]), float(row[2])) for row in sums)
+                tested = sequential_test(one, other)
+                erred |= tested is not None and tested[1] <= 0.05
+        wrong += erred
+    assert wrong / runs <= 0.05
+
+
+def test_sequential_test__small_share__still_finds_an_effect():
+    # 2 % of the units met a variant that doubles the rate.
+    tested = sequential_test(rate(200, 1_000), rate(4_900, 49_000))
+    assert tested is not None
+    assert tested[1] < 0.001
+
+
+def test_sample_ratio__too_few_for_the_test__says_nothing():
+    # One unit of the hundredth share among the first ten is no sign of anything.
+    assert sample_ratio({"a": 9, "b": 1}, {"a": 9_900, "b": 100}) is None
+    assert sample_ratio({"a": 480, "b": 20}, {"a": 9_900, "b": 100}) < SRM_ALPHA
 
 
 def test_comparison__without_data__says_nothing():

@@ -9,10 +9,10 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
-from apps.flags import exposing
+from apps.flags import exposing, tracking
 from apps.flags.experiments import Goal
-from apps.flags.exposing import api_usage
 from apps.flags.recording import recorder
 from apps.flags.runtime import flags
 from apps.flags.tracking import MAXIMUM_EVENTS
@@ -23,6 +23,7 @@ from tests.flags.experimenting import (
     make_weighed_flag,
     running_experiment,
 )
+from tests.flags.factories import await_version
 from tests.isolation import roles
 from tests.tenants import factories
 
@@ -127,7 +128,7 @@ def test_track__same_id_and_time_again__is_kept_once(api, enterprise, other_ente
         ({"type": "exposure", "flag": ["x"], "context": {}}, ".flag", "unknown"),
         ({"type": "exposure", "flag": "enhanced_search"}, ".context", "type"),
         (
-            {"type": "exposure", "flag": "enhanced_search", "context": {"a": "x" * 20_000}},
+            {"type": "exposure", "flag": "enhanced_search", "context": {"a": ["x" * 9_000] * 2}},
             ".context",
             "too_large",
         ),
@@ -147,13 +148,15 @@ def test_track__faulty_entry__is_named_and_nothing_is_kept(api, enterprise, even
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ("[]", "events"),
+        ("[]", "body"),
         ("{}", "events"),
         ('{"events": {}}', "events"),
         ('{"events": []}', "events"),
         ('{"events": [{}], "more": 1}', "more"),
         ("nonsense", "body"),
-        ('{"events": [{"event": "seen", "user": "a", "value": NaN}]}', "body"),
+        ('{"events": [], "events": []}', "events"),
+        (b'{"events": "\xff"}', "body"),
+        ('{"events": [{"event": "seen", "user": "a", "value": NaN}]}', "events"),
         ("[" * 10_000, "body"),
     ],
 )
@@ -219,16 +222,77 @@ def test_api_usage__asked_for_by_a_goal__is_counted_by_enterprise(api, enterpris
     )
 
 
-def test_api_usage__that_could_not_be_sent__is_added_to_what_comes(enterprise):
+def test_api_usage__whose_end_is_not_known__is_sent_again_and_kept_once(app_role, enterprise):
     usage = exposing.ApiUsage()
     usage.see("api:x", enterprise.id)
-    taken = usage.take()
+    taken = [each.document() for each in usage.take()]
     usage.see("api:x", enterprise.id)
-    usage.give_back(taken)
-    ((key, found),) = usage.take().items()
-    assert (key, found.requests) == (("api:x", enterprise.id), 2)
+    # What came meanwhile waits behind it.
+    assert [each.document() for each in usage.take()] == taken
+    usage.sent()
+    assert usage.waiting
+    later = [each.document() for each in usage.take()]
+    usage.sent()
     assert not usage.waiting
-    assert api_usage is not usage
+    for documents in (taken, taken, later):
+        app_role.execute("select record_api_usage(%s)", [Jsonb(documents)])
+    assert [value for _, _, value, _ in kept(enterprise.id)] == [1.0, 1.0]
+
+
+def test_api_usage__inside_a_tenants_scope__is_that_tenants_alone(
+    app_role, enterprise, other_enterprise
+):
+    usage = exposing.ApiUsage()
+    for each in (enterprise, other_enterprise):
+        usage.see("api:x", each.id)
+    documents = [each.document() for each in usage.take()]
+    with app_role.transaction():
+        app_role.execute(
+            "select set_config('app.current_enterprise_id', %s, true)", [str(enterprise.id)]
+        )
+        app_role.execute("select record_api_usage(%s)", [Jsonb(documents)])
+    assert len(kept(enterprise.id)) == 1
+    assert kept(other_enterprise.id) == []
+
+
+def test_api_usage__of_a_month_without_a_partition__leaves_the_others_in(app_role, enterprise):
+    usage = exposing.ApiUsage()
+    for event in ("api:x", "api:y"):
+        usage.see(event, enterprise.id)
+    old, new = usage.take()
+    old.first_at = datetime(2001, 1, 1, tzinfo=UTC)
+    documents = [old.document(), new.document()]
+    app_role.execute("select record_api_usage(%s)", [Jsonb(documents)])
+    assert [event for event, *_ in kept(enterprise.id)] == ["api:y"]
+
+
+def test_track__month_without_a_partition__is_unavailable_and_nothing_is_kept(
+    api, enterprise, monkeypatch
+):
+    # As if nobody had made partitions for a long time.
+    monkeypatch.setattr(tracking, "BEHIND", timedelta(days=20_000))
+    old = {"event": "seen", "user": "ann", "occurred_at": "2001-01-01T00:00:00Z"}
+    response = send(api, {"event": "seen", "user": "ann"}, old)
+    assert response.status_code == 503
+    assert response.json()["code"] == "unavailable"
+    assert "month" in response.json()["detail"]
+    assert response.headers["Retry-After"]
+    assert kept(enterprise.id) == []
+
+
+@pytest.mark.parametrize(
+    "held",
+    ["[" * 40 + "]" * 40, "1e999", '"\\ud800"', '"' + "x" * 10_001 + '"'],
+)
+def test_exposure__context_that_ofrep_refuses__is_refused_here_too(api, held):
+    flag = make_weighed_flag(tenant_visible=True)
+    await_version(flag)
+    body = (
+        f'{{"events": [{{"type": "exposure", "flag": "{flag.name}",'
+        f' "context": {{"user": "ann", "a": {held}}}}}]}}'
+    )
+    response = api.post(PATH, body, content_type="application/json")
+    assert refused(response) == {"events[0].context": "invalid"}
 
 
 def test_tracked_events__recorded_without_a_tenant__are_refused(app_role):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connections, transaction
@@ -18,6 +19,7 @@ from django_celery_beat.models import CrontabSchedule, PeriodicTask
 from layoverhq import migrations
 from layoverhq.celery import app as celery_app
 from layoverhq.migrations import InstallSQL, SQLDigestMismatch, digest_of, pinned_text
+from layoverhq.permission_groups import SeedGroups
 from layoverhq.schedules import SeedSchedule
 from layoverhq.tenancy import operator_scope
 from tests.tenants.factories import unique
@@ -140,6 +142,7 @@ def test_install_sql__on_a_serving_alias__does_nothing(alias):
         InstallSQL("layoverhq", "answer", digest="a" * 16),
         InstallSQL("layoverhq", "answer", digest="a" * 16, replaces="b" * 16),
         SeedSchedule("Nightly", task="x.y", crontab="1 2 * * *", help_text="Why."),
+        SeedGroups({"Readers": ["view_flag"]}),
     ],
 )
 def test_operations__written_into_a_migration__come_back_the_same(operation):
@@ -215,3 +218,19 @@ def test_seeded_schedules__all__name_a_task_that_exists():
         assert task.task in celery_app.tasks, task.name
         assert import_string(task.task)
         assert task.description, task.name
+
+
+def test_seeded_groups__all__have_the_permissions_that_they_name():
+    groups = {
+        name: (migration.app_label, set(codenames))
+        for migration in MigrationLoader(None).disk_migrations.values()
+        for operation in migration.operations
+        if isinstance(operation, SeedGroups)
+        for name, codenames in operation.groups.items()
+    }
+    assert groups
+    with operator_scope():
+        for name, (app_label, codenames) in groups.items():
+            held = Group.objects.get(name=name).permissions.select_related("content_type")
+            found = {(each.content_type.app_label, each.codename) for each in held}
+            assert found == {(app_label, codename) for codename in codenames}, name

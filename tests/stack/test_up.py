@@ -1,5 +1,6 @@
 """What `up` decides before it starts anything."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from layoverhq import environment
 from layoverhq.environment import EnvironmentProblem
-from layoverhq.management.commands.up import Platform
+from layoverhq.management.commands.up import Platform, _banner
 from layoverhq.stack.files import held_lock
 from layoverhq.stack.ports import free_ports, is_free
 
@@ -88,3 +89,18 @@ def test_up__ports_free__are_taken_as_asked(
 
     assert Platform(empty_folder, seed=False).first_port() == first
     assert capfd.readouterr().out == ""
+
+
+def test_banner__without_a_seed_on_other_ports__names_those_in_every_line(tmp_path):
+    saved = {
+        "url": "http://127.0.0.1:8000",
+        "events_url": "http://127.0.0.1:8100/api/v1/events",
+        "admin_url": "http://127.0.0.1:8000/admin/",
+        "curl": "curl http://127.0.0.1:8000/api/v1/flights/search",
+        "curl_events": "curl -N http://127.0.0.1:8100/api/v1/events",
+    }
+    (tmp_path / "access.json").write_text(json.dumps(saved))
+    told = _banner(tmp_path, {"web": "http://127.0.0.1:9000", "stream": "http://127.0.0.1:9100"})
+    assert "8000" not in told
+    assert "8100" not in told
+    assert "curl -N http://127.0.0.1:9100/api/v1/events" in told

@@ -25,12 +25,12 @@ from apps.configs.differences import side_by_side
 from apps.configs.documents import DocumentValue, read_document
 from apps.configs.exchange import ImportPlan, draft_import, export_document, plan_import
 from apps.configs.models import ConfigCategory
-from apps.configs.operations import StaleVersion, is_protected, publish_change_set
+from apps.configs.operations import is_protected, publish_change_set
 from apps.tenants.models import Enterprise
 from layoverhq.admin_site import add_refusal, give_reason, go_to
 from layoverhq.document_form import ConfirmForm as DocumentConfirmForm
 from layoverhq.document_form import DocumentForm
-from layoverhq.errors import DomainError, InvalidInput
+from layoverhq.errors import DomainError, InvalidInput, StaleVersion
 from layoverhq.tenancy import OPERATOR
 
 SHOWN = 200

@@ -28,7 +28,6 @@ from apps.configs.differences import MASK, NOTHING, brief, side_by_side
 from apps.configs.models import ConfigCategory, ConfigChangeSet, ConfigKey, SystemConfig
 from apps.configs.operations import (
     UNSET,
-    StaleVersion,
     draft_change_set,
     publish_change_set,
     revise_change_set,
@@ -38,7 +37,7 @@ from apps.configs.operations import (
 from apps.configs.queries import processes_with
 from apps.tenants.models import Enterprise
 from layoverhq.admin_site import add_refusal, give_reason, go_to
-from layoverhq.errors import DomainError, FieldError
+from layoverhq.errors import DomainError, FieldError, StaleVersion
 from layoverhq.keyset import TextFilter
 from layoverhq.model_admin import OperationAdmin, pill
 from layoverhq.tenancy import OPERATOR

@@ -1,7 +1,6 @@
-from typing import Any
+from django.db import migrations
 
-from django.contrib.auth.management import create_permissions
-from django.db import migrations, router
+from layoverhq.permission_groups import AUTH_MIGRATIONS, SeedGroups
 
 VIEW = ["view_configkey", "view_configcategory", "view_configchangeset", "view_systemconfig"]
 GROUPS = {
@@ -19,34 +18,6 @@ GROUPS = {
 }
 
 
-def add_groups(apps: Any, schema_editor: Any) -> None:
-    """Add the groups that are missing; operators may change them afterwards."""
-    alias = schema_editor.connection.alias
-    if not router.allow_migrate(alias, "configs"):
-        return
-    # Django makes permissions after all migrations; these are needed now.
-    config = apps.get_app_config("configs")
-    config.models_module = True
-    create_permissions(config, verbosity=0, using=alias, apps=apps)
-    config.models_module = None
-    group_model = apps.get_model("auth", "Group")
-    permissions = apps.get_model("auth", "Permission").objects.using(alias)
-    for name, codenames in GROUPS.items():
-        group, made = group_model.objects.using(alias).get_or_create(name=name)
-        if made:
-            # The relation's own manager would ask the router, and so the runtime role.
-            group_model.permissions.through.objects.using(alias).bulk_create(
-                group_model.permissions.through(group_id=group.pk, permission_id=pk)
-                for pk in permissions.filter(
-                    content_type__app_label="configs", codename__in=codenames
-                ).values_list("pk", flat=True)
-            )
-
-
 class Migration(migrations.Migration):
-    dependencies = [
-        ("configs", "0002_seeds"),
-        ("auth", "0012_alter_user_first_name_max_length"),
-        ("contenttypes", "0002_remove_content_type_name"),
-    ]
-    operations = [migrations.RunPython(add_groups, migrations.RunPython.noop, elidable=False)]
+    dependencies = [("configs", "0002_seeds"), *AUTH_MIGRATIONS]
+    operations = [SeedGroups(GROUPS)]

@@ -22,21 +22,26 @@ from apps.configs.differences import Line, side_by_side
 from apps.flags.admin.known import editor_known, reason_on_page
 from apps.flags.admin.telling import served
 from apps.flags.admin.verbs import DRAFTED, tell
-from apps.flags.definitions import blank_definition, definition_faults, document_of
+from apps.flags.definitions import (
+    MAXIMUM_RULES,
+    blank_definition,
+    definition_faults,
+    document_of,
+)
 from apps.flags.merging import merged
 from apps.flags.models import FeatureFlag, FlagVersion
 from apps.flags.operations import (
-    StaleVersion,
     change_flag,
     create_flag,
     draft_change,
+    mark_of,
     revise_change,
 )
 from apps.flags.queries import surroundings
 from apps.flags.reach import reached
 from layoverhq.admin_site import give_reason
-from layoverhq.errors import DomainError, FieldError, InvalidInput
-from layoverhq.strict_json import STRICT_JSON, strictly
+from layoverhq.errors import DomainError, FieldError, InvalidInput, StaleVersion
+from layoverhq.strict_json import parse_value
 from layoverhq.tenancy import OPERATOR
 
 T = TypeVar("T")
@@ -71,7 +76,7 @@ class DefinitionForm(forms.Form):
     def clean_definition(self) -> Any:
         text = self.cleaned_data["definition"]
         try:
-            return strictly(lambda: STRICT_JSON.decode(text), "definition")
+            return parse_value(text, "definition")
         except InvalidInput as error:
             raise ValidationError(error.errors[0].detail) from error
 
@@ -139,7 +144,8 @@ class EditorPages:
         document = document_of(flag)
         initial = {"definition": written(document), "base_version": flag.version}
         context: dict[str, Any] = {}
-        if draft := flag.versions.filter(number=_number(request.GET.get("from"))).first():
+        draft = flag.versions.filter(number=_number(request.GET.get("from"))).first()
+        if draft:
             both, context = together(flag, draft.base_number, document, draft.definition)
             initial |= {"definition": written(both), "reason": draft.reason}
         form = DefinitionForm(request.POST or None, initial=initial)
@@ -148,12 +154,16 @@ class EditorPages:
             if publish and not self.has_publish_permission(request):  # type: ignore[attr-defined]
                 raise PermissionDenied
             try:
-                made = form.attempt(
-                    change_flag if publish else draft_change,
-                    flag=flag,
-                    base_version=form.cleaned_data["base_version"] or 0,
-                    actor=request.user,
-                )
+                arguments = {
+                    "flag": flag,
+                    "base_version": form.cleaned_data["base_version"] or 0,
+                    "actor": request.user,
+                }
+                if publish:
+                    made = form.attempt(change_flag, **arguments)
+                else:
+                    drawn_from = [draft] if draft else []
+                    made = form.attempt(draft_change, drawn_from=drawn_from, **arguments)
             except StaleVersion as error:
                 form.add_error(None, error.detail)
                 cleaned = form.cleaned_data
@@ -169,25 +179,26 @@ class EditorPages:
 
     def edit_draft(self, request: HttpRequest, version: FlagVersion) -> HttpResponse:
         """Edit what waits; an approval is asked for again."""
-        standing = FlagVersion.objects.select_for_update().get(pk=version.pk)
-        seen = standing.updated_at.isoformat()
         initial = {
             "definition": written(version.definition),
             "reason": version.reason,
-            "seen": seen,
+            "seen": mark_of(version),
         }
         form = DefinitionForm(request.POST or None, initial=initial)
         context: dict[str, Any] = {}
         if request.method == "POST" and form.is_valid():
-            if form.cleaned_data["seen"] not in ("", seen):
-                form.add_error(
-                    None, "Somebody else changed this draft meanwhile: see what differs."
-                )
+            seen = form.cleaned_data["seen"]
+            try:
+                made = form.attempt(revise_change, version=version, actor=request.user, seen=seen)
+            except StaleVersion as error:
+                form.add_error(None, error.detail)
+                standing = FlagVersion.objects.get(pk=version.pk)
                 lines = side_by_side(standing.definition, form.cleaned_data["definition"], around=2)
                 context = {"differences": [("What you would change of it", lines)]}
-                form.again(seen=seen)
-            elif made := form.attempt(revise_change, version=version, actor=request.user):
-                return tell(request, made, "Saved {} as a draft.")
+                form.again(seen=mark_of(standing))
+            else:
+                if made:
+                    return tell(request, made, "Saved {} as a draft.")
         return self._editor(
             request, form, f"Edit {version}", version.flag, version=version, **context
         )
@@ -256,7 +267,7 @@ class CheckPage:
             fault = {"field": "definition", "detail": told}
             return JsonResponse({"faults": [fault], "reach": {}, "told": ""})
         document = form.cleaned_data["definition"]
-        name = flag.name if flag else request.POST.get("name", "")
+        name = flag.name if flag else request.POST.get("name", "").replace("\x00", "")
         value_type = flag.value_type if flag else request.POST.get("value_type", "")
         faults = definition_faults(
             document,
@@ -300,13 +311,16 @@ def _number(text: str | None) -> int | None:
 def reach_of(document: Any, salt: str) -> dict[str, str]:
     """Return whom each rollout of a definition reaches: by the rule's place, "" its own."""
     try:
-        rollouts = {"": document["rollout_percentage"] * 100} | {
-            f"rules[{place}]": rule["rollout"] for place, rule in enumerate(document["rules"])
-        }
+        # What has more of them is refused, and each is counted for by itself.
+        rules = document["rules"][:MAXIMUM_RULES]
+        rollouts = {f"rules[{place}]": rule["rollout"] for place, rule in enumerate(rules)}
+        own = document["rollout_percentage"]
         unit = str(document["bucketing_unit"])
     except (KeyError, TypeError):
         return {}
     whole = {place: rollout for place, rollout in rollouts.items() if type(rollout) is int}
+    if type(own) is int:
+        whole[""] = own * 100
     told = reached(unit, salt, whole.values())
     return {place: told.get(rollout, "") for place, rollout in whole.items()}
 

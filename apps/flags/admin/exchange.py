@@ -22,10 +22,9 @@ from apps.flags.exchange import (
     read_document,
 )
 from apps.flags.models import FeatureFlag
-from apps.flags.operations import StaleVersion
 from layoverhq.admin_site import add_refusal, give_reason, go_to
 from layoverhq.document_form import ConfirmForm, DocumentForm
-from layoverhq.errors import DomainError, InvalidInput
+from layoverhq.errors import DomainError, InvalidInput, StaleVersion
 from layoverhq.tenancy import OPERATOR
 
 SHOWN = 200
@@ -53,8 +52,11 @@ class ExchangePages:
         return request.user.has_perms(
             [
                 "flags.add_featureflag",
+                "flags.change_featureflag",
                 "flags.publish_flagversion",
+                "flags.add_flagsegment",
                 "flags.change_flagsegment",
+                "flags.add_flagnamespace",
                 "flags.change_flagnamespace",
             ]
         )

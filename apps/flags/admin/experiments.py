@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any, ClassVar
 
 from django import forms
@@ -27,6 +28,7 @@ from unfold.widgets import (
 )
 
 from apps.audit.history import HistoryTab
+from apps.flags.admin.verbs import found, named
 from apps.flags.experiments import (
     LONGEST_WINDOW_HOURS,
     MAXIMUM_GOALS,
@@ -34,6 +36,7 @@ from apps.flags.experiments import (
     api_events,
     discard_experiment,
     divided,
+    interference,
     save_experiment,
     ship_winner,
     start_experiment,
@@ -156,6 +159,7 @@ class ExperimentForm(GoalRows, forms.ModelForm):  # type: ignore[misc]
             " measured against."
         ),
     )
+    base_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     class Meta:
         model = Experiment
@@ -167,6 +171,7 @@ class ExperimentForm(GoalRows, forms.ModelForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         chosen = self.instance if self.instance.flag_id else None
+        self.fields["base_version"].initial = chosen.version if chosen else None
         choices: list[Any] = [("", "—"), *compared_choices()]
         if chosen:
             key = json.dumps([str(chosen.flag_id), chosen.rule, chosen.control_variant])
@@ -231,12 +236,18 @@ class ShipForm(ReasonForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        experiment = Experiment.objects.filter(pk=self.object_id).first()
+        experiment = find(self.object_id)
         split = experiment.split if experiment else {}
         self.fields["variant"].choices = [
             (each, f"{each} (control)" if each == experiment.control_variant else each)
             for each in split
         ]
+
+
+def find(object_id: Any) -> Experiment | None:
+    """Return the experiment of an id as an address has it."""
+    experiment: Experiment | None = found(Experiment.objects.all(), object_id)
+    return experiment
 
 
 def dialog(title: str, form: type[ReasonForm]) -> ActionDialog:
@@ -278,7 +289,7 @@ class ExperimentAdmin(OperationAdmin):
     change_form_outer_after_template = "admin/flags/known_events.html"
     actions_detail = ("start", "ship", "stop", "discard")
     drafted = (
-        (None, {"fields": ("name", "hypothesis", "compared", "alpha")}),
+        (None, {"fields": ("name", "hypothesis", "compared", "alpha", "base_version")}),
         (
             "Goals",
             {
@@ -349,7 +360,7 @@ class ExperimentAdmin(OperationAdmin):
             save_experiment(
                 experiment=obj,
                 goals=goals,
-                base_version=obj.version if change else None,
+                base_version=(form.cleaned_data["base_version"] or 0) if change else None,
                 actor=request.user,
             )
         except InvalidInput as refusal:
@@ -372,7 +383,7 @@ class ExperimentAdmin(OperationAdmin):
         return super().changeform_view(request, object_id, form_url, context)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        experiment = Experiment.objects.filter(pk=object_id).first()
+        experiment = find(object_id)
         possible = {
             Status.DRAFT: {"start", "discard"},
             Status.RUNNING: {"stop", "ship"},
@@ -476,7 +487,7 @@ class ExperimentAdmin(OperationAdmin):
     )
     def discard(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
         give_reason(form.cleaned_data["reason"])
-        experiment = Experiment.objects.get(pk=object_id)
+        experiment = named(find(object_id))
         discard_experiment(experiment=experiment)
         messages.success(request, f"Discarded “{experiment}”.")
         return go_to(request, self.changelist_url())
@@ -487,7 +498,7 @@ class ExperimentAdmin(OperationAdmin):
         """Run an operation for a dialog and show the experiment; the site tells of a refusal."""
         reason = form.cleaned_data["reason"]
         give_reason(reason)
-        experiment = run(Experiment.objects.get(pk=object_id), reason)
+        experiment = run(named(find(object_id)), reason)
         messages.success(request, f"{done} “{experiment}”.")
         version = experiment.shipped_version
         if version is not None and version.status == version.Status.DRAFT:
@@ -519,6 +530,7 @@ def told(experiment: Experiment, results: Results) -> dict[str, Any]:
         "results": results,
         "as_of": results.as_of,
         "total": total,
+        "interference": (interference(experiment) if experiment.status == Status.RUNNING else ""),
         "contaminated": f"{results.contaminated:,}",
         "units": [
             {
@@ -545,7 +557,7 @@ def _goal(found: GoalResult, results: Results) -> dict[str, Any]:
         "chart": json.dumps(_chart(found, is_rate)),
         # A line has two ends.
         "drawn": any(len(points) > 1 for points in found.series.values()),
-        "legend": list(zip(found.series, COLOURS, strict=False)),
+        "legend": list(zip(found.series, cycle(COLOURS), strict=False)),
     }
 
 
@@ -616,7 +628,7 @@ def _chart(found: GoalResult, is_rate: bool) -> dict[str, Any]:
     times = 100 if is_rate else 1
     days = sorted({point.day for points in found.series.values() for point in points})
     datasets = []
-    for (variant, points), colour in zip(found.series.items(), COLOURS, strict=False):
+    for (variant, points), colour in zip(found.series.items(), cycle(COLOURS), strict=False):
         by_day = {point.day: point for point in points}
         line: list[Any] = []
         low: list[Any] = []

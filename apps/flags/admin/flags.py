@@ -77,24 +77,10 @@ class FeatureFlagAdmin(
         HistoryTab.of(FeatureFlag),
     )
     change_form_outer_before_template = "admin/flags/summary.html"
+    shown_with = ("namespace", "owner")
 
     class Media:
         css = {"all": ("flags/editor.css",)}  # noqa: RUF012 - as Django has it
-
-    def find(self, object_id: Any) -> FeatureFlag | None:
-        """Return the flag of an id as an address has it."""
-        try:
-            found = FeatureFlag.objects.filter(pk=UUID(str(object_id)))
-        except ValueError:
-            return None
-        return found.select_related("namespace", "owner").first()
-
-    def asked(self, request: HttpRequest, object_id: str) -> FeatureFlag:
-        """Return the flag that an address names. Raises Http404."""
-        flag = self.find(object_id)
-        if flag is None:
-            raise Http404
-        return flag
 
     # --- the list
 

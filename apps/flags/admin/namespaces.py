@@ -17,7 +17,11 @@ from apps.audit.history import HistoryTab
 from apps.flags.admin.known import FewLines, reason_on_page
 from apps.flags.admin.verbs import flag_url
 from apps.flags.models import BASIS_POINTS, FlagNamespace
-from apps.flags.segment_operations import delete_namespace, save_namespace
+from apps.flags.segment_operations import (
+    delete_namespace,
+    mark_of_namespace,
+    save_namespace,
+)
 from layoverhq.admin_site import give_reason
 from layoverhq.model_admin import OperationAdmin
 
@@ -34,6 +38,7 @@ class NamespaceForm(forms.ModelForm):
         help_text="No flag of the namespace gets them: they stay as they are, to compare with.",
     )
     reason = reason_on_page()
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
 
     class Meta:
         model = FlagNamespace
@@ -42,6 +47,7 @@ class NamespaceForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.initial["seen"] = mark_of_namespace(self.instance)
         self.initial["holdout"] = f"{self.instance.holdout / 100:g}"
 
     def clean_holdout(self) -> int:
@@ -56,7 +62,7 @@ class FlagNamespaceAdmin(OperationAdmin):
     search_fields = ("name", "description")
     actions = None
     change_form_datasets = (HistoryTab.of(FlagNamespace),)
-    fields = ("name", "description", "holdout", "ranges", "reason")
+    fields = ("name", "description", "holdout", "ranges", "reason", "seen")
 
     class Media:
         css = {"all": ("flags/editor.css",)}  # noqa: RUF012 - as Django has it
@@ -91,7 +97,11 @@ class FlagNamespaceAdmin(OperationAdmin):
 
     def save_model(self, request: HttpRequest, obj: FlagNamespace, form: Any, change: bool) -> None:
         give_reason(form.cleaned_data["reason"])
-        saved = save_namespace(namespace=obj, actor=request.user)  # type: ignore[arg-type]
+        saved = save_namespace(
+            namespace=obj,
+            seen=form.cleaned_data["seen"],
+            actor=request.user,  # type: ignore[arg-type]
+        )
         obj.__dict__.update(saved.__dict__)
 
     def delete_model(self, request: HttpRequest, obj: FlagNamespace) -> None:

@@ -25,7 +25,7 @@ from apps.flags.segment_operations import delete_segment, save_segment
 from layoverhq.admin_site import give_reason
 from layoverhq.errors import InvalidInput
 from layoverhq.model_admin import OperationAdmin, pill
-from layoverhq.strict_json import STRICT_JSON, strictly
+from layoverhq.strict_json import parse_value
 
 
 class SearchedArea(UnfoldAdminTextareaWidget):  # type: ignore[misc]
@@ -79,7 +79,7 @@ class SegmentForm(forms.ModelForm):
         found = []
         for line in self.cleaned_data["numbers"].split():
             try:
-                number = strictly(lambda text=line: STRICT_JSON.decode(text), "numbers")
+                number = parse_value(line, "numbers")
             except InvalidInput as error:
                 raise ValidationError(f"“{line[:50]}” is no number.") from error
             if isinstance(number, bool) or not isinstance(number, int | float):
@@ -100,7 +100,7 @@ class SegmentForm(forms.ModelForm):
 def read_conditions(text: str) -> Any:
     """Return a document of conditions that the builder wrote. Raises ValidationError."""
     try:
-        return strictly(lambda: STRICT_JSON.decode(text.strip() or "{}"), "conditions")
+        return parse_value(text.strip() or "{}", "conditions")
     except InvalidInput as error:
         raise ValidationError(error.errors[0].detail) from error
 

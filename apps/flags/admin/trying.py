@@ -16,7 +16,7 @@ from apps.flags.explaining import Explanation
 from apps.flags.models import FeatureFlag, FlagVersion
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.model_admin import PageTab
-from layoverhq.strict_json import STRICT_JSON, strictly
+from layoverhq.strict_json import MAXIMUM_DEPTH, parse_value
 
 TYPES = (("text", "text"), ("number", "number"), ("boolean", "true/false"), ("json", "JSON"))
 
@@ -100,6 +100,10 @@ def context_of(request: HttpRequest) -> dict[str, Any]:
     for number, (name, kind, text) in enumerate(rows, 1):
         if not name.strip():
             continue
+        if name.count(".") >= MAXIMUM_DEPTH:
+            detail = f"At most {MAXIMUM_DEPTH} levels of nesting."
+            faults.append(FieldError(f"attribute {number}", "depth", detail))
+            continue
         try:
             _put(context, name.strip(), _typed(kind, text, f"attribute {number}"))
         except InvalidInput as error:
@@ -127,10 +131,23 @@ def _typed(kind: str, text: str, field: str) -> Any:
         return text.strip().lower() == "true"
     if kind not in ("number", "json"):
         return text
-    value = strictly(lambda: STRICT_JSON.decode(text), field)
+    value = parse_value(text, field)
+    if _levels(value) > MAXIMUM_DEPTH:
+        raise InvalidInput.of(field, f"At most {MAXIMUM_DEPTH} levels of nesting.")
     if kind == "number" and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise InvalidInput.of(field, "Give a number.")
     return value
+
+
+def _levels(value: Any) -> int:
+    """Return how many lists and objects stand in each other."""
+    number, level = 0, [value]
+    while level := [each for each in level if isinstance(each, list | dict)]:
+        number += 1
+        level = [
+            inner for each in level for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return number
 
 
 def _is_id(text: str) -> bool:

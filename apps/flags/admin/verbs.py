@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from unfold.dataclasses import ActionDialog
 from unfold.decorators import action
@@ -16,6 +18,8 @@ from unfold.enums import ActionVariant
 from apps.flags.models import FeatureFlag, FlagVersion
 from layoverhq.admin_site import give_reason, go_to
 from layoverhq.model_admin import ReasonForm
+
+T = TypeVar("T")
 
 # Takes the object, the request and the filled form; returns what came of it.
 Run = Callable[[Any, HttpRequest, ReasonForm], FeatureFlag | FlagVersion]
@@ -83,6 +87,21 @@ def tell(request: HttpRequest, result: FeatureFlag | FlagVersion, done: str) -> 
     return go_to(request, flag_url(flag.pk))
 
 
+def found(objects: QuerySet[Any], object_id: Any) -> Any:
+    """Return the object of an id as an address has it, None where there is none."""
+    try:
+        return objects.filter(pk=UUID(str(object_id))).first()
+    except ValueError:
+        return None
+
+
+def named(thing: T | None) -> T:
+    """Return what was found. Raises Http404 where nothing was."""
+    if thing is None:
+        raise Http404
+    return thing
+
+
 def flag_url(pk: Any, name: str = "change") -> str:
     """Return a page of a flag."""
     return reverse(f"admin:flags_featureflag_{name}", args=[pk])
@@ -109,10 +128,19 @@ def with_verbs(verbs: Iterable[Verb]) -> Callable[[type], type]:
 class VerbsMixin:
     """Of an admin with verbs, whose page is the summary on top of its tabs.
 
-    `find(object_id)` finds the object of a page.
+    `shown_with` names what is read with the object.
     """
 
     verbs: dict[str, Verb]
+    shown_with: tuple[str, ...]
+
+    def find(self, object_id: Any) -> Any:
+        """Return the object of an id as an address has it, None where there is none."""
+        return found(self.model.objects.select_related(*self.shown_with), object_id)  # type: ignore[attr-defined]
+
+    def asked(self, request: HttpRequest, object_id: Any) -> Any:
+        """Return the object that an address names. Raises Http404."""
+        return named(self.find(object_id))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Show no form: the summary says it in words."""
@@ -120,7 +148,7 @@ class VerbsMixin:
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         """Leave out what cannot be done with the object as it stands."""
-        chosen = self.find(object_id)  # type: ignore[attr-defined]
+        chosen = self.find(object_id)
         prefix = f"{self.opts.app_label}_{self.opts.model_name}_"  # type: ignore[attr-defined]
         hidden = {
             prefix + name

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
@@ -31,6 +32,7 @@ from apps.flags.operations import (
     READY,
     approve_change,
     editors,
+    mark_of,
     publish_change,
     reject_change,
     roll_back,
@@ -83,7 +85,9 @@ VERBS = (
         permission="approve",
         told="It can be published as it stands; an edit asks for a review again.",
         done="Approved {}.",
-        run=lambda version, request, form: approve_change(version=version, actor=request.user),
+        run=lambda version, request, form: approve_change(
+            version=version, actor=request.user, seen=request.GET.get("seen", "")
+        ),
         possible=lambda version: version.status == Status.IN_REVIEW,
         icon="thumb_up",
         variant=ActionVariant.SUCCESS,
@@ -199,24 +203,10 @@ class FlagVersionAdmin(ReadOnly, VerbsMixin, EditorPages, OperationAdmin):
         HistoryTab.of(FlagVersion),
     )
     change_form_outer_before_template = "admin/flags/version_summary.html"
+    shown_with = ("flag__namespace", "author", "approved_by")
 
     class Media:
         css = {"all": ("flags/editor.css",)}  # noqa: RUF012 - as Django has it
-
-    def find(self, object_id: Any) -> FlagVersion | None:
-        """Return the version of an id as an address has it."""
-        try:
-            found = FlagVersion.objects.filter(pk=UUID(str(object_id)))
-        except ValueError:
-            return None
-        return found.select_related("flag__namespace", "author", "approved_by").first()
-
-    def asked(self, request: HttpRequest, object_id: str) -> FlagVersion:
-        """Return the version that an address names. Raises Http404."""
-        version = self.find(object_id)
-        if version is None:
-            raise Http404
-        return version
 
     @display(description="Status", ordering="status")
     def shown_status(self, version: FlagVersion) -> SafeString:
@@ -254,6 +244,15 @@ class FlagVersionAdmin(ReadOnly, VerbsMixin, EditorPages, OperationAdmin):
     @action(description="Edit", permissions=["edit"], icon="edit")
     def edit(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.edit_draft(request, self.asked(request, object_id))
+
+    def _get_actions_navigation(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Have the dialog of an approval know what was seen of the draft: that page's state."""
+        items: list[Any] = super()._get_actions_navigation(*args, **kwargs)
+        version = self.find(kwargs.get("object_id", args[-1]))
+        for item in items:
+            if version and item.get("path") == version_url(version.pk, "approve"):
+                item["path"] += "?" + urlencode({"seen": mark_of(version)})
+        return items
 
     def back_url(self, version: FlagVersion | FeatureFlag | None) -> str:
         """Return where the editor leads back to."""

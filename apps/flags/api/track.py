@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -20,26 +18,8 @@ from apps.tenants.api.authentication import principal_of
 from apps.tenants.models import Scope
 from layoverhq.errors import InvalidInput
 from layoverhq.openapi import JSON, problem_responses
+from layoverhq.parsers import StrictJSONParser
 from layoverhq.query_string import parse_query
-from layoverhq.strict_json import STRICT_JSON, strictly
-
-
-class BatchParser(BaseParser):
-    """Reads strict JSON; raises InvalidInput."""
-
-    media_type = "application/json"
-
-    def parse(
-        self,
-        stream: IO[Any],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> Any:
-        try:
-            text = stream.read().decode()
-        except UnicodeDecodeError as error:
-            raise InvalidInput.of("body", "This is not UTF-8.", code="not_utf8") from error
-        return strictly(lambda: STRICT_JSON.decode(text), "body")
 
 
 class TrackedEntrySerializer(serializers.Serializer[None]):
@@ -83,7 +63,7 @@ class TrackResponseSerializer(serializers.Serializer[None]):
 
 class TrackView(APIView):
     required_scope = Scope.EVENTS_WRITE
-    parser_classes = (BatchParser,)
+    parser_classes = (StrictJSONParser,)
 
     @extend_schema(
         operation_id="track_events",

@@ -248,7 +248,7 @@ class Migration(migrations.Migration):
             ),
         ),
         InstallSQL("flags", "flag_evaluations", digest="230867dc44f86a74"),
-        InstallSQL("flags", "flag_exposures", digest="5d269988518dff6c"),
-        InstallSQL("flags", "tracked_events", digest="e3d25238d4c5c80b"),
-        InstallSQL("flags", "flag_experiments", digest="c9e9584622de803a"),
+        InstallSQL("flags", "flag_exposures", digest="d0b72d97b54d55a3"),
+        InstallSQL("flags", "tracked_events", digest="099c2ad4a84baa8c"),
+        InstallSQL("flags", "flag_experiments", digest="3a769f79a7653e26"),
     ]

@@ -66,15 +66,16 @@ create trigger flag_experiment_goals_guard
     before insert or update or delete on public.flag_experiment_goals
     for each row execute function public.guard_flag_experiment_goal();
 
--- The experiments that run, with the routes of the API that their goals ask for.
+-- The experiments that run, with the routes of the API that their goals ask for. One whose flag
+-- divides by something else than at the start is none: other units would be counted with its own.
 create function public.flag_experiment_directory()
-returns table (id uuid, flag text, rule text, started_at timestamptz, unit text, routes text[])
+returns table (id uuid, flag text, rule text, started_at timestamptz, routes text[])
 language sql stable
 security definer
 set search_path = public, pg_temp
 begin atomic
     select
-        x.id, f.name, x.rule, x.started_at, x.unit,
+        x.id, f.name, x.rule, x.started_at,
         array(
             select g.event from flag_experiment_goals g
             where g.experiment_id = x.id and g.event ^@ 'api:'
@@ -82,7 +83,7 @@ begin atomic
         )
     from flag_experiments x
     join feature_flags f on f.id = x.flag_id
-    where x.status = 'running';
+    where x.status = 'running' and f.bucketing_unit = x.unit;
 end;
 
 revoke execute on function public.flag_experiment_directory() from public;

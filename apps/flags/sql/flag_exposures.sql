@@ -31,7 +31,8 @@ select public.ensure_month_partitions(
 );
 
 -- Notes exposures: [{"experiment", "enterprise", "unit", "variant", "at"}], the unit in clear.
--- Those of experiments that did not run then, and of enterprises that there are not, are left out.
+-- Those of experiments that did not run then or are no longer kept, and of enterprises that there are
+-- not, are left out; for whoever acts for a tenant, all but that tenant's.
 create function public.record_flag_exposures(seen jsonb) returns bigint
 language plpgsql
 security definer
@@ -45,7 +46,8 @@ begin
     )
     select
         x.started_at, x.id, n.id, flag_unit_digest(n.id, s.unit), min(s.variant),
-        greatest(min(s.at), x.started_at), count(distinct s.variant) > 1
+        -- a clock that is ahead would hide what the unit did until then
+        greatest(least(min(s.at), now()), x.started_at), count(distinct s.variant) > 1
     from jsonb_to_recordset(seen) as s (
         experiment uuid, enterprise uuid, unit text, variant text, at timestamptz
     )
@@ -53,7 +55,9 @@ begin
         and (x.status = 'running' or s.at < x.stopped_at)
         -- clocks differ a little
         and s.at > x.started_at - interval '1 minute'
+        and month_partition_stands('flag_exposures', x.started_at)
     join enterprises n on n.id = s.enterprise and n.deleted_at is null
+        and n.id = coalesce(current_enterprise_id(), n.id)
     group by x.started_at, x.id, n.id, s.unit
     order by x.started_at, x.id, n.id, flag_unit_digest(n.id, s.unit)
     on conflict (started_at, experiment_id, enterprise_id, unit) do update set

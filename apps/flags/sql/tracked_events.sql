@@ -59,20 +59,23 @@ $$;
 revoke execute on function public.record_tracked_events(jsonb) from public;
 grant execute on function public.record_tracked_events(jsonb) to layoverhq_app;
 
--- Notes what a process saw of tenants' use of the API: [{"enterprise", "event", "value", "at"}].
--- The unit is the enterprise itself.
+-- Notes what a process saw of tenants' use of the API: [{"id", "enterprise", "event", "value", "at"}].
+-- The unit is the enterprise itself; what is told again is kept once. What lies in a month that is not
+-- kept is left out; for whoever acts for a tenant, all but that tenant's.
 create function public.record_api_usage(seen jsonb) returns void
 language sql
 security definer
 set search_path = public, pg_temp
 begin atomic
-    insert into tracked_events (occurred_at, enterprise_id, unit, event, value)
-    select s.at, n.id, flag_unit_digest(n.id, n.id::text), s.event, s.value
+    insert into tracked_events (occurred_at, enterprise_id, id, unit, event, value)
+    select s.at, n.id, s.id, flag_unit_digest(n.id, n.id::text), s.event, s.value
     from jsonb_to_recordset(seen) as s (
-        enterprise uuid, event text, value double precision, at timestamptz
+        id uuid, enterprise uuid, event text, value double precision, at timestamptz
     )
     join enterprises n on n.id = s.enterprise and n.deleted_at is null
-    where s.event ^@ 'api:';
+        and n.id = coalesce(current_enterprise_id(), n.id)
+    where s.event ^@ 'api:' and month_partition_stands('tracked_events', s.at)
+    on conflict (enterprise_id, occurred_at, id) do nothing;
 end;
 
 revoke execute on function public.record_api_usage(jsonb) from public;

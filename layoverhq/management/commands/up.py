@@ -274,11 +274,13 @@ def _answers(url: str) -> bool:
 
 
 def _banner(var: Path, urls: Mapping[str, str]) -> str:
-    access = {
-        **read_json_object(var / "access.json"),
-        "url": urls["web"],
-        "events_url": f"{urls['stream']}/api/v1/events",
-    }
+    now = {"url": urls["web"], "events_url": f"{urls['stream']}/api/v1/events"}
+    access = {name: str(value) for name, value in read_json_object(var / "access.json").items()}
+    # Without a seed the file is that of an earlier run, maybe on other ports.
+    for name, address in now.items():
+        if before := access.get(name):
+            access = {each: value.replace(before, address) for each, value in access.items()}
+    access |= now
     lines = [
         f"{label:<10} {access[key]}"
         for label, key in (

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from apps.flags.api.ofrep.errors import InvalidContext, TargetingKeyMissing
-from apps.flags.context import tenants_context
+from apps.flags.context import context_fault, tenants_context
 from apps.tenants.directory import Principal
-from layoverhq.strict_json import MAXIMUM_DEPTH
 
 TARGETING_KEY = "targetingKey"
-# A unit is hashed for each flag, and nobody's id is a book.
-LONGEST_TEXT = 10_000
 
 
 def evaluation_context(principal: Principal, body: Any) -> dict[str, Any]:
@@ -25,7 +21,7 @@ def evaluation_context(principal: Principal, body: Any) -> dict[str, Any]:
     given = body["context"]
     if type(given) is not dict:
         raise InvalidContext("context: Give a JSON object.")
-    if fault := _fault(given):
+    if fault := context_fault(given):
         raise InvalidContext(f"context: {fault}")
     context = tenants_context(principal, given)
     if TARGETING_KEY in given:
@@ -37,35 +33,3 @@ def evaluation_context(principal: Principal, body: Any) -> dict[str, Any]:
         if context.get("user") is None:
             context["user"] = key
     return context
-
-
-def _fault(context: dict[str, Any]) -> str:
-    """Return what evaluation here or in SQL could not hold; empty if it can hold all."""
-    pending: list[tuple[Any, int]] = [(context, 1)]
-    while pending:
-        part, depth = pending.pop()
-        if type(part) is dict:
-            inner = [*part.keys(), *part.values()]
-        elif type(part) is list:
-            inner = part
-        else:
-            if fault := _scalar_fault(part):
-                return fault
-            continue
-        if depth > MAXIMUM_DEPTH:
-            return f"At most {MAXIMUM_DEPTH} levels of nesting."
-        pending += [(item, depth + 1) for item in inner]
-    return ""
-
-
-def _scalar_fault(value: Any) -> str:
-    if type(value) is str:
-        if len(value) > LONGEST_TEXT:
-            return f"Texts have at most {LONGEST_TEXT:,} characters."
-        if "\x00" in value:
-            return "NUL characters are in no text."
-        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            return "Half a surrogate pair is no character."
-    elif type(value) is float and not math.isfinite(value):
-        return "A number is too large."
-    return ""

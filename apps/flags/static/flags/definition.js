@@ -122,7 +122,7 @@ class Editor {
 
     /** Another type of values has other variants. */
     retype() {
-        const fresh = this.known.blank[this.valueType];
+        const fresh = structuredClone(this.known.blank[this.valueType]);
         for (const name of ["variants", "on_variant", "off_variant", "weights"]) this.definition[name] = fresh[name];
         this.changed(true);
     }
@@ -230,7 +230,7 @@ class Editor {
     follow(old, key) {
         const { definition } = this;
         const moved = (weights) => {
-            if (!weights || !(old in weights) || old === key) return;
+            if (!weights || !Object.hasOwn(weights, old) || old === key) return;
             weights[key] = weights[old];
             delete weights[old];
         };
@@ -333,7 +333,10 @@ class Editor {
     slider(percent, step, onchange) {
         const number = input("Percentage", String(percent), (text) => {
             const given = numberOf(text);
-            problem.textContent = given === undefined || given < 0 || given > 100 ? "Give 0 to 100." : "";
+            const steps = given / step;
+            if (given === undefined || given < 0 || given > 100) problem.textContent = "Give 0 to 100.";
+            else if (Math.abs(steps - Math.round(steps)) > 1e-6) problem.textContent = `Give it in steps of ${step} %.`;
+            else problem.textContent = "";
             if (given === undefined) return;
             range.value = given;
             onchange(given);
@@ -347,7 +350,6 @@ class Editor {
             },
         });
         const problem = h("p", { class: "flags-problem" });
-        number.step = step;
         return h("div", { class: "flags-line" }, range, number, h("span", {}, "%"), problem);
     }
 

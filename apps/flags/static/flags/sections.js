@@ -4,6 +4,9 @@ import { button, h, icon, input, labelled, numberOf, select, toggle } from "./do
 
 const POINTS = 100;
 
+/** What an object holds by a name that people chose, be it `constructor`. */
+const heldBy = (object, name) => (Object.hasOwn(object, name) ? object[name] : null);
+
 export function steps(editor) {
     const { steps: held } = editor.definition;
     const rows = held.map((step, place) => h(
@@ -51,17 +54,18 @@ export function steps(editor) {
 export function prerequisites(editor) {
     const { prerequisites: held } = editor.definition;
     const flags = Object.keys(editor.known.flags).map((name) => [name, name]);
+    const keysOf = (name) => heldBy(editor.known.flags, name) ?? [];
     const rows = held.map((asked, place) => h(
         "div", { class: "flags-row", "data-path": `prerequisites[${place}]` },
         h(
             "div", { class: "flags-line" },
             select("Flag", [["", "choose a flag"], ...flags], asked.flag, (name) => {
                 asked.flag = name;
-                asked.variants = (editor.known.flags[name] ?? []).slice(0, 1);
+                asked.variants = keysOf(name).slice(0, 1);
                 editor.changed(true);
             }),
             h("span", { class: "flags-help" }, "answers"),
-            [...new Set([...(editor.known.flags[asked.flag] ?? []), ...asked.variants])].map((key) =>
+            [...new Set([...keysOf(asked.flag), ...asked.variants])].map((key) =>
                 toggle(key, asked.variants.includes(key), (on) => {
                     asked.variants = on ? [...asked.variants, key] : asked.variants.filter((other) => other !== key);
                     editor.changed();
@@ -85,7 +89,7 @@ export function prerequisites(editor) {
 export function bucketing(editor) {
     const { definition } = editor;
     const names = Object.keys(editor.known.namespaces).map((name) => [name, name]);
-    const held = definition.namespace ? editor.known.namespaces[definition.namespace] : null;
+    const held = heldBy(editor.known.namespaces, definition.namespace);
     const range = definition.namespace_range ?? [0, 0];
     const end = (place, label) => input(label, String(range[place] / POINTS), (text) => {
         const number = numberOf(text);

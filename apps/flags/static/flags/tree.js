@@ -34,7 +34,7 @@ export class Tree {
     }
 
     entry(name, operand, path) {
-        if (name in LISTS && Array.isArray(operand) && operand.every(isObject)) {
+        if (Object.hasOwn(LISTS, name) && Array.isArray(operand) && operand.every(isObject)) {
             const items = operand.map((document, place) => this.single(document, `${path}[${place}]`));
             return [at(group(LISTS[name], items), path)];
         }
@@ -190,6 +190,8 @@ export class Tree {
         item.nested.path = path;
         if (item.nested.scope === "value") return this.ofOperators(item.nested.items, path);
         const document = this.document(item.nested.items, path);
+        // Any object meets a list without conditions; without any list it would be refused.
+        if (!Object.keys(document).length && item.nested.items.length) return pair("$and", []);
         // What reads like operators would be taken for operators of the element itself.
         if (!this.areOperators(document)) return document;
         return pair("$and", [this.document(item.nested.items, `${path}.$and[0]`)]);

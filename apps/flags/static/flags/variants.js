@@ -12,7 +12,12 @@ export function variantValue(type, variant, onchange) {
         return select("Value", [["true", "true"], ["false", "false"]], String(variant.value), (chosen) => set(chosen === "true"));
     }
     if (type === "string" && typeof variant.value === "string") {
-        return input("Value", variant.value, (text) => set(text));
+        // A field of one line would lose the others.
+        if (!variant.value.includes("\n")) return input("Value", variant.value, (text) => set(text));
+        return h("textarea", {
+            class: "flags-input", rows: Math.min(10, variant.value.split("\n").length + 1), value: variant.value,
+            "aria-label": "Value", oninput: (event) => set(event.target.value),
+        });
     }
     if (type === "number" && typeof variant.value !== "object") {
         return input("Value", String(variant.value), (text) => {
@@ -46,7 +51,7 @@ export function weightsEditor(keys, weights, onchange) {
     const rows = [...new Set([...keys, ...Object.keys(weights)])].map((key) => h(
         "div", { class: "flags-line" },
         h("span", { class: "flags-weight" }, keys.includes(key) ? key : `${key} (no variant)`),
-        input(`Weight of ${key}`, weights[key] === undefined ? "0" : String(weights[key] / 100), (text) => {
+        input(`Weight of ${key}`, Object.hasOwn(weights, key) ? String(weights[key] / 100) : "0", (text) => {
             const number = numberOf(text);
             if (number === 0 || text.trim() === "") delete weights[key];
             else weights[key] = number === undefined ? text : Math.round(number * 100);
