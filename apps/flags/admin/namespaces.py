@@ -47,7 +47,8 @@ class NamespaceForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial["seen"] = mark_of_namespace(self.instance)
+        if not self.instance._state.adding:
+            self.initial["seen"] = mark_of_namespace(self.instance)
         self.initial["holdout"] = f"{self.instance.holdout / 100:g}"
 
     def clean_holdout(self) -> int:
