@@ -50,7 +50,7 @@ revoke execute on function public.create_month_partition(regclass, date) from pu
 -- Whether a parent has the partition of an instant: what has none is refused with all that comes with
 -- it, and functions that take many rows leave it out beforehand.
 create function public.month_partition_stands(parent text, at timestamptz) returns boolean
-language sql stable
+language sql stable strict
 set search_path = public, pg_temp
 begin atomic
     select to_regclass(

@@ -20,6 +20,7 @@ from tests.flags.experimenting import (
     digest,
     exposures_of,
     known,
+    make_experiment,
     make_weighed_flag,
     running_experiment,
 )
@@ -49,6 +50,19 @@ def test_exposure__of_a_unit__is_noted_once_with_its_variant(enterprise):
     exposures.reset()
     flags.evaluate(experiment.flag.name, context(enterprise, "ann"))
     assert exposures_of(experiment) == found
+
+
+def test_exposure__beside_drafts__is_noted_however_the_server_looks_for_it(enterprise):
+    make_experiment()
+    experiment = running_experiment()
+    seen = Exposure(experiment.pk, str(enterprise.id), "ann", "a", datetime.now(UTC)).document()
+    with roles.connect_as_superuser() as connection:
+        # So that drafts, which have no start, are read as well.
+        connection.execute("set enable_indexscan = off")
+        connection.execute("set enable_bitmapscan = off")
+        connection.execute("set enable_nestloop = off")
+        row = connection.execute("select record_flag_exposures(%s)", [Jsonb([seen])]).fetchone()
+    assert row == (1,)
 
 
 def test_exposure__the_unit__is_not_kept_in_clear(enterprise, other_enterprise):
