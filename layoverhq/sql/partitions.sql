@@ -50,12 +50,14 @@ revoke execute on function public.create_month_partition(regclass, date) from pu
 -- Whether a parent has the partition of an instant: what has none is refused with all that comes with
 -- it, and functions that take many rows leave it out beforehand.
 create function public.month_partition_stands(parent text, at timestamptz) returns boolean
-language sql stable strict
+language sql stable
 set search_path = public, pg_temp
 begin atomic
-    select to_regclass(
-        format('public.%I', parent || to_char(at at time zone 'UTC', '"_y"YYYY"m"MM'))
-    ) is not null;
+    select case
+        when at is not null then to_regclass(
+            format('public.%I', parent || to_char(at at time zone 'UTC', '"_y"YYYY"m"MM'))
+        ) is not null
+    end;
 end;
 
 revoke execute on function public.month_partition_stands(text, timestamptz) from public;
