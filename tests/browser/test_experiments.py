@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from apps.flags.models import FeatureFlag
 from apps.tenants.models import User
-from tests.browser.test_operator import assert_fits, await_status, log_in
+from tests.browser.test_operator import ask_for, assert_fits, await_status, log_in
 from tests.flags.experimenting import make_weighed_flag
 from tests.isolation import roles
 from tests.kernel.test_snapshot import until
@@ -46,11 +46,7 @@ def track(server: str, token: str, entries: list[dict[str, Any]]) -> None:
 
 def opened(page: Page, action: str) -> Locator:
     """Open the dialog of an action, with the reason given."""
-    button = page.locator("a", has_text=action)
-    # A phone has them in a menu.
-    if not button.is_visible():
-        page.locator("a", has_text="more_horiz").first.click()
-    button.click()
+    ask_for(page, action)
     dialog = page.locator("#modal-content")
     dialog.locator("textarea").fill("Because of a test")
     return dialog

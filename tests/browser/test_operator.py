@@ -83,6 +83,17 @@ def log_in(page: Page, server: str, account: User) -> None:
     expect(page).to_have_url(f"{server}/admin/")
 
 
+def ask_for(page: Page, action: str) -> None:
+    """Open the dialog of an action of the page's object."""
+    button = page.locator("a", has_text=action)
+    # A phone has them in a menu; which of both there is shows once the page stands.
+    menu = page.locator("a", has_text="more_horiz")
+    expect(button.or_(menu).locator("visible=true").first).to_be_visible()
+    if not button.is_visible():
+        menu.first.click()
+    button.click()
+
+
 def assert_fits(page: Page) -> None:
     wider = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert not page.evaluate(wider), f"{page.url} is wider than the window"
@@ -120,10 +131,7 @@ def test_operator__onboards_issues_and_suspends__key_works_then_is_refused(
     assert await_status(server, token, 200)["slug"] == slug
 
     page.goto(enterprise_url)
-    suspend = page.locator("a", has_text="Suspend…")
-    if not suspend.is_visible():
-        page.locator("a", has_text="more_horiz").first.click()
-    suspend.click()
+    ask_for(page, "Suspend…")
     dialog = page.locator("#modal-content")
     expect(dialog).to_contain_text("refused with 403 at once")
     dialog.locator("textarea").fill("Tried in a browser")
@@ -165,10 +173,7 @@ def test_operator__changes_a_value__is_told_while_typing_and_sees_it_hold(
     page.fill("[name=reason]", "To be published later")
     page.get_by_role("button", name="Save as draft").click()
     expect(page.locator("body")).to_contain_text("Drafted")
-    publish = page.locator("a", has_text="Publish…")
-    if not publish.is_visible():
-        page.locator("a", has_text="more_horiz").first.click()
-    publish.click()
+    ask_for(page, "Publish…")
     dialog = page.locator("#modal-content")
     expect(dialog).to_contain_text("hold at once")
     dialog.locator("textarea").fill("Now")
