@@ -306,13 +306,18 @@ class OfferImportAdmin(ReadOnly, OperationAdmin):
                     "enterprise",
                     ("created_at", "started_at", "finished_at"),
                     ("bytes_received", "lines_done", "attempts"),
-                    ("idempotency_key", "content_sha256"),
+                    "shown_key",
                     "id",
                 )
             },
         ),
     )
-    readonly_fields = ("progress",)
+    readonly_fields = ("progress", "shown_key")
+
+    @display(description="Idempotency key")
+    def shown_key(self, offer_import: OfferImport) -> SafeString | str:
+        key = offer_import.idempotency_key
+        return format_html('<span class="break-all">{}</span>', key) if key else "—"
 
     @display(description="Status")
     def shown_status(self, offer_import: OfferImport) -> SafeString:
