@@ -4,47 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import router
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+
+from layoverhq.seeds import Seed
 
 NO_VALUE: Any = object()
 
 
-class _Seed(Operation):
-    """Data that a migration adds unless it stands: a deploy never overwrites an operator's edit."""
-
-    reduces_to_sql = False
-    reversible = True
-
-    def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Leave the model state alone: this is data."""
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        if router.allow_migrate(schema_editor.connection.alias, app_label):
-            self.add(from_state, schema_editor.connection.alias)
-
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        """Leave what operators may have changed; it goes with the tables."""
-
-    def add(self, state: ProjectState, alias: str) -> None:
-        raise NotImplementedError
-
-
-class DeclareCategory(_Seed):
+class DeclareCategory(Seed):
     """Add a category of keys."""
 
     def __init__(self, name: str, *, description: str, is_protected: bool = False) -> None:
@@ -52,7 +19,7 @@ class DeclareCategory(_Seed):
         self.description = description
         self.is_protected = is_protected
 
-    def add(self, state: ProjectState, alias: str) -> None:
+    def add(self, app_label: str, state: ProjectState, alias: str) -> None:
         state.apps.get_model("configs", "ConfigCategory").objects.using(alias).get_or_create(
             name=self.name,
             defaults={"description": self.description, "is_protected": self.is_protected},
@@ -66,7 +33,7 @@ class DeclareCategory(_Seed):
         return type(self).__qualname__, [self.name], keywords
 
 
-class DeclareConfig(_Seed):
+class DeclareConfig(Seed):
     """Declare a key; with `value`, the platform gets that value besides.
 
     `declared` are fields of ConfigKey: value_type, category, description, schema, default_value …
@@ -77,7 +44,7 @@ class DeclareConfig(_Seed):
         self.value = value
         self.declared = declared
 
-    def add(self, state: ProjectState, alias: str) -> None:
+    def add(self, app_label: str, state: ProjectState, alias: str) -> None:
         category = state.apps.get_model("configs", "ConfigCategory").objects.using(alias)
         fields = {**self.declared, "category": category.get(name=self.declared["category"])}
         key, _ = (

@@ -158,7 +158,7 @@ def test_readers__of_this_project__are_places_that_exist():
 
 def add(seed: Any) -> None:
     """Run a seed as a migration does."""
-    seed.add(MigrationLoader(None).project_state(("configs", "0002_seeds")), OWNER)
+    seed.add("configs", MigrationLoader(None).project_state(("configs", "0002_seeds")), OWNER)
 
 
 def test_declare__again_with_other_facts__leaves_what_operators_may_have_changed():
