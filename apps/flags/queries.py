@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.db import connections
+
 from apps.configs.queries import Reader, readers_of
 from apps.flags.conditions import groups_in
 from apps.flags.definitions import Neighbour, Surroundings
 from apps.flags.models import FeatureFlag, FlagNamespace, FlagSegment, FlagVersion
 from apps.tenants.models import Enterprise, User
+from layoverhq.tenancy import current_alias
 
 
 def surroundings(name: str) -> Surroundings:
@@ -118,3 +121,25 @@ def readers() -> dict[str, list[Reader]]:
         for name, places in readers_of("flags", method).items():
             found[name] += places
     return dict(found)
+
+
+EVENTS_OFFERED = 500
+
+# Each name by one step along the index, however many events there are of it.
+REPORTED = """
+with recursive named as (
+    (select min(event) as event from tracked_events)
+    union all
+    select (select min(e.event) from tracked_events e where e.event > n.event)
+    from named n
+    where n.event is not null
+)
+select event from named where event is not null and not event ^@ 'api:' limit %s
+"""
+
+
+def reported_events() -> list[str]:
+    """Return the names of events that tenants have reported."""
+    with connections[current_alias()].cursor() as cursor:
+        cursor.execute(REPORTED, [EVENTS_OFFERED])
+        return [name for (name,) in cursor.fetchall()]

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import cycle
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten
-from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.dataclasses import ActionDialog
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 from unfold.widgets import (
     UnfoldAdminRadioSelectWidget,
@@ -28,7 +24,8 @@ from unfold.widgets import (
 )
 
 from apps.audit.history import HistoryTab
-from apps.flags.admin.verbs import found, named
+from apps.flags.admin.experiment_results import percent, told
+from apps.flags.admin.verbs import Verb, VerbsMixin, flag_url, found, with_verbs
 from apps.flags.experiments import (
     LONGEST_WINDOW_HOURS,
     MAXIMUM_GOALS,
@@ -36,19 +33,18 @@ from apps.flags.experiments import (
     api_events,
     discard_experiment,
     divided,
-    interference,
     save_experiment,
     ship_winner,
     start_experiment,
     stop_experiment,
 )
 from apps.flags.models import Experiment, ExperimentGoal, FeatureFlag
-from apps.flags.results import GoalResult, Interval, Results, VariantResult, experiment_results
-from layoverhq.admin_site import give_reason, go_to
+from apps.flags.queries import reported_events
+from apps.flags.results import experiment_results
+from layoverhq.admin_site import go_to
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.keyset import WindowFilter
 from layoverhq.model_admin import OperationAdmin, ReasonForm, pill
-from layoverhq.tenancy import current_alias
 
 Status = Experiment.Status
 
@@ -58,33 +54,7 @@ TONES = {
     Status.STOPPED: "warning",
     Status.SHIPPED: "success",
 }
-COLOURS = ("#64748b", "#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2", "#4d7c0f")
 USUAL_WINDOW_HOURS = 168
-EVENTS_OFFERED = 500
-
-# Each name by one step along the index, however many events there are of it.
-REPORTED = """
-with recursive named as (
-    (select min(event) as event from tracked_events)
-    union all
-    select (select min(e.event) from tracked_events e where e.event > n.event)
-    from named n
-    where n.event is not null
-)
-select event from named where event is not null and not event ^@ 'api:' limit %s
-"""
-
-
-def reported_events() -> list[str]:
-    """Return the names of events that tenants have reported."""
-    with connections[current_alias()].cursor() as cursor:
-        cursor.execute(REPORTED, [EVENTS_OFFERED])
-        return [name for (name,) in cursor.fetchall()]
-
-
-def percent(share: float) -> str:
-    """Write hundredths of a per cent."""
-    return f"{share / 100:g} %"
 
 
 def shown_split(split: dict[str, int]) -> str:
@@ -211,32 +181,13 @@ class ExperimentForm(GoalRows, forms.ModelForm):  # type: ignore[misc]
         return goals, rows
 
 
-class StartForm(ReasonForm):
-    consequence = (
-        "From now on it is noted which unit meets which variant. Flag, control, goals and error"
-        " rate are fixed then."
-    )
-
-
-class StopForm(ReasonForm):
-    consequence = "It ends for good. What came in stays, and the flag goes on as it is."
-
-
-class DiscardForm(ReasonForm):
-    consequence = "The draft is deleted."
-
-
 class ShipForm(ReasonForm):
-    consequence = (
-        "Everybody whom the experiment reached gets this variant: by a new version of the flag, at"
-        " once, or as a draft to approve where the flag is protected. The experiment ends."
-    )
     variant = forms.ChoiceField(widget=UnfoldAdminRadioSelectWidget)
     field_order = ("variant", "reason")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        experiment = find(self.object_id)
+        experiment = found(Experiment.objects.all(), self.object_id)
         split = experiment.split if experiment else {}
         self.fields["variant"].choices = [
             (each, f"{each} (control)" if each == experiment.control_variant else each)
@@ -244,15 +195,63 @@ class ShipForm(ReasonForm):
         ]
 
 
-def find(object_id: Any) -> Experiment | None:
-    """Return the experiment of an id as an address has it."""
-    experiment: Experiment | None = found(Experiment.objects.all(), object_id)
-    return experiment
-
-
-def dialog(title: str, form: type[ReasonForm]) -> ActionDialog:
-    """Return a dialog with a reason."""
-    return ActionDialog(title=title, description="", form_class=form, form_submit_text=title)
+VERBS = (
+    Verb(
+        name="start",
+        title="Start",
+        permission="run",
+        told="From now on it is noted which unit meets which variant. Flag, control, goals and"
+        " error rate are fixed then.",
+        done="Started {}.",
+        run=lambda chosen, request, form: start_experiment(experiment=chosen),
+        possible=lambda chosen: chosen.status == Status.DRAFT,
+        icon="play_arrow",
+        variant=ActionVariant.PRIMARY,
+    ),
+    Verb(
+        name="ship",
+        title="Ship a winner",
+        submit="Ship",
+        permission="run",
+        told="Everybody whom the experiment reached gets this variant: by a new version of the"
+        " flag, at once, or as a draft to approve where the flag is protected. The experiment"
+        " ends.",
+        done="Shipped {variant}, the winner of {}.",
+        run=lambda chosen, request, form: ship_winner(
+            experiment=chosen,
+            variant=form.cleaned_data["variant"],
+            reason=form.cleaned_data["reason"],
+            actor=request.user,
+        ),
+        possible=lambda chosen: chosen.status in (Status.RUNNING, Status.STOPPED),
+        icon="rocket_launch",
+        variant=ActionVariant.SUCCESS,
+        form=ShipForm,
+    ),
+    Verb(
+        name="stop",
+        title="Stop",
+        permission="run",
+        told="It ends for good. What came in stays, and the flag goes on as it is.",
+        done="Stopped {}.",
+        run=lambda chosen, request, form: stop_experiment(
+            experiment=chosen, reason=form.cleaned_data["reason"]
+        ),
+        possible=lambda chosen: chosen.status == Status.RUNNING,
+        icon="stop",
+        variant=ActionVariant.DANGER,
+    ),
+    Verb(
+        name="discard",
+        title="Discard",
+        permission="edit",
+        told="The draft is deleted.",
+        done="Discarded {}.",
+        run=lambda chosen, request, form: discard_experiment(experiment=chosen),
+        possible=lambda chosen: chosen.status == Status.DRAFT,
+        icon="delete",
+    ),
+)
 
 
 class StatusFilter(WindowFilter):
@@ -268,7 +267,8 @@ class StatusFilter(WindowFilter):
 
 
 @admin.register(Experiment)
-class ExperimentAdmin(OperationAdmin):
+@with_verbs(VERBS)
+class ExperimentAdmin(VerbsMixin, OperationAdmin):
     form = ExperimentForm
     list_display = (
         "name",
@@ -280,6 +280,7 @@ class ExperimentAdmin(OperationAdmin):
     )
     list_filter = (StatusFilter,)
     list_select_related = ("flag",)
+    shown_with = ("flag",)
     search_fields = ("name", "hypothesis", "flag__name")
     search_help_text = "Find by name, hypothesis or flag."
     ordering = ("-created_at", "-id")
@@ -382,28 +383,16 @@ class ExperimentAdmin(OperationAdmin):
             context["known_events"] = [*reported_events(), *api_events()]
         return super().changeform_view(request, object_id, form_url, context)
 
-    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        experiment = find(object_id)
-        possible = {
-            Status.DRAFT: {"start", "discard"},
-            Status.RUNNING: {"stop", "ship"},
-            Status.STOPPED: {"ship"},
-        }.get(Status(experiment.status) if experiment else Status.SHIPPED, set())
-        names = {f"flags_experiment_{name}" for name in possible}
-        permitted = super().get_actions_detail(request, object_id)
-        return [item for item in permitted if item.action_name in names]
-
     @display(description="Status", ordering="status")
     def shown_status(self, experiment: Experiment) -> SafeString:
         return pill(experiment.get_status_display(), TONES[Status(experiment.status)])
 
     @display(description="Compares")
-    def shown_place(self, experiment: Experiment) -> str | SafeString:
-        if not self.admin_site.is_registered(FeatureFlag):
-            return place(experiment.flag, experiment.rule)
-        url = reverse("admin:flags_featureflag_change", args=[experiment.flag_id])
+    def shown_place(self, experiment: Experiment) -> SafeString:
         return format_html(
-            '<a class="text-link" href="{}">{}</a>', url, place(experiment.flag, experiment.rule)
+            '<a class="text-link" href="{}">{}</a>',
+            flag_url(experiment.flag_id),
+            place(experiment.flag, experiment.rule),
         )
 
     @display(description="Divided")
@@ -426,84 +415,18 @@ class ExperimentAdmin(OperationAdmin):
         status = version.get_status_display().lower()
         return f"{experiment.shipped_variant}, by version {version.number} of the flag: {status}"
 
-    @action(
-        description="Start…",
-        permissions=["run"],
-        icon="play_arrow",
-        variant=ActionVariant.PRIMARY,
-        dialog=dialog("Start", StartForm),
-    )
-    def start(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
-        return self._do(
-            request,
-            object_id,
-            form,
-            lambda chosen, reason: start_experiment(experiment=chosen),
-            "Started",
-        )
-
-    @action(
-        description="Stop…",
-        permissions=["run"],
-        icon="stop",
-        variant=ActionVariant.DANGER,
-        dialog=dialog("Stop", StopForm),
-    )
-    def stop(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
-        return self._do(
-            request,
-            object_id,
-            form,
-            lambda chosen, reason: stop_experiment(experiment=chosen, reason=reason),
-            "Stopped",
-        )
-
-    @action(
-        description="Ship a winner…",
-        permissions=["run"],
-        icon="rocket_launch",
-        variant=ActionVariant.SUCCESS,
-        dialog=dialog("Ship", ShipForm),
-    )
-    def ship(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
-        return self._do(
-            request,
-            object_id,
-            form,
-            lambda chosen, reason: ship_winner(
-                experiment=chosen,
-                variant=form.cleaned_data["variant"],
-                reason=reason,
-                actor=request.user,
-            ),
-            f"Shipped {form.cleaned_data['variant']}, the winner of",
-        )
-
-    @action(
-        description="Discard…",
-        permissions=["edit"],
-        icon="delete",
-        dialog=dialog("Discard", DiscardForm),
-    )
-    def discard(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
-        give_reason(form.cleaned_data["reason"])
-        experiment = named(find(object_id))
-        discard_experiment(experiment=experiment)
-        messages.success(request, f"Discarded “{experiment}”.")
-        return go_to(request, self.changelist_url())
-
-    def _do(
-        self, request: HttpRequest, object_id: str, form: ReasonForm, run: Any, done: str
+    def told_of(
+        self, request: HttpRequest, chosen: Experiment, result: Experiment | None, done: str
     ) -> HttpResponse:
-        """Run an operation for a dialog and show the experiment; the site tells of a refusal."""
-        reason = form.cleaned_data["reason"]
-        give_reason(reason)
-        experiment = run(named(find(object_id)), reason)
-        messages.success(request, f"{done} “{experiment}”.")
-        version = experiment.shipped_version
+        """Say what came of a verb and show the experiment, the list where it is gone."""
+        if result is None:
+            messages.success(request, done.format(f"“{chosen}”"))
+            return go_to(request, self.changelist_url())
+        messages.success(request, done.format(f"“{result}”", variant=result.shipped_variant))
+        version = result.shipped_version
         if version is not None and version.status == version.Status.DRAFT:
             messages.warning(request, f"{version} waits for an approval: the flag is protected.")
-        return go_to(request, self.change_url(object_id))
+        return go_to(request, self.change_url(result.pk))
 
 
 def _on_form(error: FieldError, rows: Sequence[int]) -> FieldError:
@@ -517,143 +440,3 @@ def _on_form(error: FieldError, rows: Sequence[int]) -> FieldError:
         number, _, member = field.removeprefix("goals[").partition("].")
         field = f"goal_{rows[int(number)]}_{member.removesuffix('_hours')}"
     return FieldError(field, error.code, error.detail)
-
-
-# --- what the results' template shows
-
-
-def told(experiment: Experiment, results: Results) -> dict[str, Any]:
-    """Return the results as texts, tables and charts."""
-    total = sum(results.units.values())
-    return {
-        "experiment": experiment,
-        "results": results,
-        "as_of": results.as_of,
-        "total": total,
-        "interference": (interference(experiment) if experiment.status == Status.RUNNING else ""),
-        "contaminated": f"{results.contaminated:,}",
-        "units": [
-            {
-                "variant": variant,
-                "number": f"{number:,}",
-                "expected": percent(experiment.split[variant]),
-                "share": f"{100 * number / total:.2f} %" if total else "—",
-            }
-            for variant, number in results.units.items()
-        ],
-        "mismatch_p_value": _p_value(results.sample_ratio_p_value),
-        "level": f"{100 * (1 - results.alpha):g} %",
-        "goals": [_goal(goal, results) for goal in results.goals],
-    }
-
-
-def _goal(found: GoalResult, results: Results) -> dict[str, Any]:
-    is_rate = found.goal.kind == ExperimentGoal.Kind.CONVERSION
-    return {
-        "goal": found.goal,
-        "is_rate": is_rate,
-        "shortage": found.shortage,
-        "rows": [_row(row, is_rate, results) for row in found.variants],
-        "chart": json.dumps(_chart(found, is_rate)),
-        # A line has two ends.
-        "drawn": any(len(points) > 1 for points in found.series.values()),
-        "legend": list(zip(found.series, cycle(COLOURS), strict=False)),
-    }
-
-
-def _row(row: VariantResult, is_rate: bool, results: Results) -> dict[str, Any]:
-    compared = row.comparison
-    told: dict[str, Any] = {
-        "variant": row.variant,
-        "is_control": row.is_control,
-        "units": f"{row.sample.units:,}",
-        "total": f"{row.sample.total:,.0f}" if is_rate else f"{row.sample.total:,.2f}",
-        "mean": _number(row.mean, is_rate) if row.sample.units else "—",
-        "interval": _range(row.interval, is_rate),
-        "verdict": _verdict(row, results),
-    }
-    if compared:
-        told |= {
-            "lift": f"{100 * compared.lift:+.1f} %" if compared.lift is not None else "—",
-            "lift_interval": _span(compared.lift_interval, 100, 1, " %"),
-            "difference": _number(compared.difference, is_rate, sign=True),
-            "difference_interval": _range(compared.interval, is_rate, sign=True),
-            "sequential_interval": _range(compared.sequential, is_rate, sign=True),
-            "p_value": _p_value(compared.p_value),
-            "sequential_p_value": _p_value(compared.sequential_p_value),
-        }
-    return told
-
-
-def _verdict(row: VariantResult, results: Results) -> SafeString | str:
-    if row.is_control:
-        return "control"
-    if results.is_mismatched:
-        return pill("not to be trusted", "danger")
-    if row.better is None:
-        return pill("undecided")
-    return pill("better", "success") if row.better else pill("worse", "danger")
-
-
-def _number(value: float, is_rate: bool, *, sign: bool = False) -> str:
-    plus = "+" if sign else ""
-    if is_rate:
-        return f"{100 * value:{plus}.2f}" + (" points" if sign else " %")
-    return f"{value:{plus},.3f}"
-
-
-def _range(interval: Interval | None, is_rate: bool, *, sign: bool = False) -> str:
-    if is_rate:
-        return _span(interval, 100, 2, "" if sign else " %", sign=sign)
-    return _span(interval, 1, 3, "", sign=sign)
-
-
-def _span(
-    interval: Interval | None, times: float, digits: int, unit: str, *, sign: bool = True
-) -> str:
-    if interval is None:
-        return "—"
-    form = f"{'+' if sign else ''},.{digits}f"
-    return f"{times * interval.low:{form}} to {times * interval.high:{form}}{unit}"
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return "—"
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
-
-
-def _chart(found: GoalResult, is_rate: bool) -> dict[str, Any]:
-    """Return lines of each variant and, dashed, of its interval's ends."""
-    times = 100 if is_rate else 1
-    days = sorted({point.day for points in found.series.values() for point in points})
-    datasets = []
-    for (variant, points), colour in zip(found.series.items(), cycle(COLOURS), strict=False):
-        by_day = {point.day: point for point in points}
-        line: list[Any] = []
-        low: list[Any] = []
-        high: list[Any] = []
-        for day in days:
-            point = by_day.get(day)
-            known = point is not None and point.interval is not None
-            line.append(round(times * point.mean, 4) if point and known else None)
-            low.append(round(times * point.interval.low, 4) if known else None)
-            high.append(round(times * point.interval.high, 4) if known else None)
-        datasets.append({"label": variant, "data": line, "borderColor": colour})
-        for end, data in (("from", low), ("to", high)):
-            datasets.append(
-                {
-                    "label": f"{variant} {end}",
-                    "data": data,
-                    "borderColor": colour,
-                    "borderWidth": 1,
-                    "borderDash": [3, 4],
-                }
-            )
-    if datasets:
-        datasets[0] |= {"displayYAxis": True, "suffixYAxis": "%" if is_rate else ""}
-        datasets[0]["maxTicksXLimit"] = 12
-    return {"labels": [f"{day:%d %b}" for day in days], "datasets": datasets}
-
-
-__all__ = ["ExperimentAdmin"]

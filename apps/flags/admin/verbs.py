@@ -1,4 +1,4 @@
-"""What can be done with a flag or a version from a dialog that asks why: a table of verbs."""
+"""What can be done with a flag, a version, an experiment from a dialog that asks why: verbs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from layoverhq.model_admin import ReasonForm
 T = TypeVar("T")
 
 # Takes the object, the request and the filled form; returns what came of it.
-Run = Callable[[Any, HttpRequest, ReasonForm], FeatureFlag | FlagVersion]
+Run = Callable[[Any, HttpRequest, ReasonForm], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Verb:
     icon: str
     variant: ActionVariant = ActionVariant.DEFAULT
     form: type[ReasonForm] = ReasonForm
+    # The word on the dialog, where it is not the title.
+    submit: str = ""
 
     def method(self) -> Callable[..., HttpResponse]:
         """Return the admin's method."""
@@ -48,8 +50,8 @@ class Verb:
             give_reason(form.cleaned_data["reason"])
             chosen = admin.asked(request, object_id)
             result = self.run(chosen, request, form)
-            drafted = is_draft(result) and result.pk != chosen.pk
-            return tell(request, result, DRAFTED if drafted else self.done)
+            answer: HttpResponse = admin.told_of(request, chosen, result, self.done)
+            return answer
 
         do.__name__ = self.name
         method: Callable[..., HttpResponse] = action(
@@ -59,10 +61,10 @@ class Verb:
             variant=self.variant,
             url_path=self.name.replace("_", "-"),
             dialog=ActionDialog(
-                title=self.title,
+                title=self.submit or self.title,
                 description="",
                 form_class=form_class,
-                form_submit_text=self.title,
+                form_submit_text=self.submit or self.title,
             ),
         )(do)
         return method
@@ -126,7 +128,7 @@ def with_verbs(verbs: Iterable[Verb]) -> Callable[[type], type]:
 
 
 class VerbsMixin:
-    """Of an admin with verbs, whose page is the summary on top of its tabs.
+    """Of an admin with verbs; unless it says otherwise, its page is the summary on top of its tabs.
 
     `shown_with` names what is read with the object.
     """
@@ -142,7 +144,14 @@ class VerbsMixin:
         """Return the object that an address names. Raises Http404."""
         return named(self.find(object_id))
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+    def told_of(
+        self, request: HttpRequest, chosen: Any, result: FeatureFlag | FlagVersion, done: str
+    ) -> HttpResponse:
+        """Say what came of a verb, and show it."""
+        drafted = is_draft(result) and result.pk != chosen.pk
+        return tell(request, result, DRAFTED if drafted else done)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show no form: the summary says it in words."""
         return []
 
