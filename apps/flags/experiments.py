@@ -20,8 +20,7 @@ from apps.flags.definitions import document_of
 from apps.flags.models import Experiment, ExperimentGoal, FeatureFlag
 from apps.flags.operations import (
     WrongStatus,
-    change_flag,
-    draft_change,
+    amend_flag,
     take_turns,
 )
 from apps.tenants.models import User
@@ -281,11 +280,9 @@ def ship_winner(
             detail = f"Choose from {', '.join(locked.split)}."
             raise InvalidInput.of("variant", detail, code="unknown")
         flag = FeatureFlag.objects.select_related("namespace").get(pk=locked.flag_id)
-        change = draft_change if flag.is_protected else change_flag
-        locked.shipped_version = change(
+        locked.shipped_version = amend_flag(
             flag=flag,
-            definition=served_to_all(document_of(flag), locked.rule, variant),
-            base_version=flag.version,
+            changes=served_to_all(document_of(flag), locked.rule, variant),
             reason=f"Winner of “{locked}”: {reason.strip()}"[:300],
             actor=actor,
         )

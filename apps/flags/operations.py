@@ -266,14 +266,32 @@ def _switch(flag: FeatureFlag, *, killed: bool, reason: str) -> FeatureFlag:
         return locked
 
 
+def amend_flag(
+    *, flag: FeatureFlag, changes: Mapping[str, Any], reason: str, actor: User | None
+) -> FlagVersion:
+    """Change members of the definition that holds: at once, or as a draft of a protected flag."""
+    with atomic():
+        locked = _locked(flag)
+        version = draft_change(
+            flag=locked,
+            definition={**document_of(locked), **deepcopy(dict(changes))},
+            base_version=locked.version,
+            reason=reason,
+            actor=actor,
+        )
+        return version if locked.is_protected else publish_change(version=version)
+
+
 def archive_flag(*, flag: FeatureFlag, reason: str, actor: User | None) -> FlagVersion:
     """Take a flag out of use: it answers its off variant, and nothing new may stand on it."""
-    return _edited(flag, {"is_archived": True, "steps": []}, reason, actor)
+    return amend_flag(
+        flag=flag, changes={"is_archived": True, "steps": []}, reason=reason, actor=actor
+    )
 
 
 def restore_flag(*, flag: FeatureFlag, reason: str, actor: User | None) -> FlagVersion:
     """Take an archived flag into use again, as it was."""
-    return _edited(flag, {"is_archived": False}, reason, actor)
+    return amend_flag(flag=flag, changes={"is_archived": False}, reason=reason, actor=actor)
 
 
 def roll_back(
@@ -298,7 +316,7 @@ def roll_back(
         earlier[member] = {of: to for of, to in earlier[member].items() if UUID(of) not in gone}
     if earlier["owner"] not in around.operators:
         del earlier["owner"]
-    return _edited(flag, earlier, reason, actor)
+    return amend_flag(flag=flag, changes=earlier, reason=reason, actor=actor)
 
 
 def _is_to_come(step: Mapping[str, Any], now: datetime) -> bool:
@@ -322,23 +340,7 @@ def set_override(
         overrides = {key: held for key, held in getattr(locked, member).items() if key != str(of)}
         if to is not None:
             overrides[str(of)] = to
-        return _edited(locked, {member: overrides}, reason, actor)
-
-
-def _edited(
-    flag: FeatureFlag, changes: Mapping[str, Any], reason: str, actor: User | None
-) -> FlagVersion:
-    """Change members of the definition that holds: at once, or as a draft of a protected flag."""
-    with atomic():
-        locked = _locked(flag)
-        version = draft_change(
-            flag=locked,
-            definition={**document_of(locked), **deepcopy(dict(changes))},
-            base_version=locked.version,
-            reason=reason,
-            actor=actor,
-        )
-        return version if locked.is_protected else publish_change(version=version)
+        return amend_flag(flag=locked, changes={member: overrides}, reason=reason, actor=actor)
 
 
 def apply_due_versions(*, now: datetime | None = None) -> int:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from django.http import HttpRequest
 from unfold.enums import ActionVariant
 
 from apps.flags.admin.verbs import Verb
-from apps.flags.definitions import document_of
 from apps.flags.models import FeatureFlag, FlagVersion
 from apps.flags.operations import (
+    amend_flag,
     archive_flag,
-    change_flag,
-    draft_change,
     kill_flag,
     restore_flag,
     revive_flag,
 )
-from apps.tenants.models import User
 from layoverhq.model_admin import ReasonForm
 
 
-def turn(flag: FeatureFlag, *, on: bool, reason: str, actor: User) -> FlagVersion:
-    """Turn a flag on or off: at once, or as a draft where it is protected."""
-    operation = draft_change if flag.is_protected else change_flag
-    return operation(
-        flag=flag,
-        definition={**document_of(flag), "enabled": on},
-        base_version=flag.version,
-        reason=reason,
-        actor=actor,
-    )
+def turn(flag: FeatureFlag, request: HttpRequest, form: ReasonForm, *, on: bool) -> FlagVersion:
+    """Turn a flag on or off."""
+    return amend_flag(flag=flag, changes={"enabled": on}, reason=_reason(form), actor=request.user)
 
 
 def _reason(form: ReasonForm) -> str:
@@ -42,9 +35,7 @@ VERBS = (
         permission="publish",
         told="Its overrides, rules and rollout decide again. A protected flag gets a draft.",
         done="Turned on {}.",
-        run=lambda flag, request, form: turn(
-            flag, on=True, reason=_reason(form), actor=request.user
-        ),
+        run=partial(turn, on=True),
         possible=lambda flag: not (flag.enabled or flag.is_archived),
         icon="toggle_on",
         variant=ActionVariant.SUCCESS,
@@ -56,9 +47,7 @@ VERBS = (
         told="Everybody gets the off variant, overrides or not. A protected flag gets a draft: "
         "to stop one at once, kill it.",
         done="Turned off {}.",
-        run=lambda flag, request, form: turn(
-            flag, on=False, reason=_reason(form), actor=request.user
-        ),
+        run=partial(turn, on=False),
         possible=lambda flag: flag.enabled and not flag.is_archived,
         icon="toggle_off",
     ),
