@@ -109,7 +109,11 @@ def test_search__cursor_of_another_enterprise__shows_only_ones_own(
 def test_search__nothing_sold__is_an_empty_page(api: Client, shop: Shop) -> None:
     response = api.get(SEARCH, shop.asked)
     assert response.status_code == 200
-    assert response.json() == {"results": [], "next": None}
+    assert response.json() == {
+        "results": [],
+        "next": None,
+        "empty": {"offers": 0, "filters": [], "days_with_offers": []},
+    }
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
