@@ -201,7 +201,9 @@ def test_schema__search__lists_every_parameter_and_problem(operation: dict[str, 
     parameters = {each["name"]: each for each in operation["parameters"]}
     assert set(parameters) == {
         "origin", "destination", "departure_date", "max_layovers", "via", "exclude", "layover",
-        "duration", "price", "depart", "sort", "limit", "cursor",
+        "duration", "price", "depart", "sort", "limit", "cursor", "usable", "daylight", "overnight",
+        "flexible_days", "carriers", "exclude_carriers", "cabin", "self_transfer",
+        "terminal_change", "currency", "explain",
     }  # fmt: skip
     assert {name for name, each in parameters.items() if each.get("required")} == {
         "origin", "destination", "departure_date",
