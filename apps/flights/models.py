@@ -7,6 +7,7 @@ which is unique by uuidv7, because the admin refuses models with a composite key
 from __future__ import annotations
 
 from typing import Any, ClassVar, TypeVar
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -253,6 +254,100 @@ class LayoverPreference(models.Model):
 
     def __str__(self) -> str:
         return f"{self.airport_id}: {self.share}"
+
+
+class OfferChoice(models.Model):
+    """An offer that a traveller chose, beside what was shown with it.
+
+    Components are in the order of COMPONENTS, None where one was not known.
+    """
+
+    id = models.UUIDField(
+        primary_key=True, editable=False, help_text="The digest of the enterprise's own id."
+    )
+    chosen_at = models.DateTimeField(db_default=Now())
+    enterprise = models.ForeignKey(Enterprise, on_delete=models.CASCADE, related_name="+")
+    unit = models.UUIDField("traveller", null=True, help_text="As a digest.")
+    booked = models.BooleanField()
+    offer_id = models.UUIDField()
+    departure_day = models.DateField()
+    origin_airport = models.TextField("origin")
+    destination_airport = models.TextField("destination")
+    hub = models.TextField(  # noqa: DJ001  # null without a layover
+        null=True, help_text="Where the layover is that leaves most for its city."
+    )
+    usable_minutes = models.IntegerField(null=True)
+    overnight = models.BooleanField()
+    components = ArrayField(models.FloatField(null=True))
+    shown_ids = ArrayField(models.UUIDField())
+    shown_hubs = ArrayField(models.TextField(null=True))
+    shown_components = ArrayField(ArrayField(models.FloatField(null=True)))
+
+    class Meta:
+        db_table = "offer_choices"
+        ordering: ClassVar[list[str]] = ["-chosen_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self.origin_airport} to {self.destination_airport} ({self.hub or 'nonstop'})"
+
+
+class RankerVersionQuerySet(models.QuerySet["RankerVersion"]):
+    """Filters on rankers."""
+
+    def of(self, enterprise_id: UUID | None) -> RankerVersionQuerySet:
+        """Keep those of an enterprise, or (None) of those that share their choices."""
+        if enterprise_id is None:
+            return self.filter(enterprise__isnull=True)
+        return self.filter(enterprise_id=enterprise_id)
+
+
+class RankerVersion(models.Model):
+    """Weights of the score that were learned from travellers' choices."""
+
+    class Status(models.TextChoices):
+        CANDIDATE = "candidate", "Candidate"
+        ACTIVE = "active", "Active"
+        RETIRED = "retired", "Retired"
+        REJECTED = "rejected", "Rejected"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    enterprise = models.ForeignKey(
+        Enterprise,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="Empty: of the enterprises that share their choices.",
+    )
+    status = models.TextField(choices=Status.choices)
+    weights = models.JSONField(help_text="Of the components; they add up to 1.")
+    score_version = models.IntegerField(help_text="Of the formula that they are for.")
+    trained_at = models.DateTimeField()
+    choices = models.IntegerField("choices learned from")
+    held_out = models.IntegerField("choices tried on")
+    newest_choice_at = models.DateTimeField()
+    enterprises = models.IntegerField(help_text="Whose choices they were.")
+    log_loss = models.FloatField(help_text="In nats a choice held out; less is better.")
+    configured_log_loss = models.FloatField(help_text="The same with the configured weights.")
+    top_1 = models.FloatField(help_text="Share of choices held out that rank first.")
+    configured_top_1 = models.FloatField(help_text="The same with the configured weights.")
+    configured_weights = models.JSONField(help_text="What it was compared with.")
+    gain = models.FloatField(help_text="Of log loss, in nats a choice.")
+    gain_at_least = models.FloatField(help_text="With 97.5 % confidence.")
+    note = models.TextField(blank=True, help_text="Why it is what it is.")
+    activated_at = models.DateTimeField(null=True)
+    retired_at = models.DateTimeField(null=True)
+
+    objects = RankerVersionQuerySet.as_manager()
+
+    class Meta:
+        db_table = "ranker_versions"
+        verbose_name = "ranker"
+        ordering: ClassVar[list[str]] = ["-id"]
+
+    def __str__(self) -> str:
+        whose = self.enterprise.name if self.enterprise else "shared"
+        return f"Ranker {whose}, {self.trained_at:%Y-%m-%d %H:%M}"
 
 
 class InventoryLoad(models.Model):

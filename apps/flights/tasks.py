@@ -9,7 +9,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from apps.flights import imports, operations
+from apps.flights import choices, imports, operations, rankers
 from apps.flights.demo import PROVIDER
 from apps.flights.queries import has_inventory
 from layoverhq.tenancy import operator_scope
@@ -57,3 +57,37 @@ def purge_offer_imports(**kwargs: Any) -> None:
     with operator_scope():
         purged = imports.purge_offer_imports(now=timezone.now())
     log.info("offer_imports_purged", imports=purged)
+
+
+@shared_task
+def learn_preferences(**kwargs: Any) -> None:
+    """Work out where enterprises' travellers like to wait."""
+    with operator_scope():
+        changed = choices.learn_preferences(now=timezone.now())
+    log.info("layover_preferences_learned", changed=changed)
+
+
+@shared_task
+def train_rankers(**kwargs: Any) -> None:
+    """Queue the training of each ranker that has enough to learn from."""
+    with operator_scope():
+        for enterprise_id in rankers.due_trainings(now=timezone.now()):
+            train_ranker.delay(enterprise_id=str(enterprise_id or ""))
+        rankers.purge_rankers(now=timezone.now())
+
+
+@shared_task
+def train_ranker(*, enterprise_id: str = "", forced: bool = False, **kwargs: Any) -> None:
+    """Train an enterprise's ranker, or the shared one; with `forced`, even if nothing is new."""
+    with operator_scope():
+        try:
+            version = rankers.train_ranker(
+                enterprise_id=UUID(enterprise_id) if enterprise_id else None,
+                now=timezone.now(),
+                forced=forced,
+            )
+        except rankers.TooFewChoices as refusal:
+            log.warning("ranker_not_trained", tenant_id=enterprise_id, why=refusal.detail)
+            return
+    if version is None:
+        log.info("ranker_not_trained", tenant_id=enterprise_id, why="nothing new")

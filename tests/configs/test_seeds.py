@@ -39,7 +39,6 @@ AWAITED = {
     "api.rate_limit.default": "billing",
     "weather.cache_ttl": "layovers",
     "algorithm.weather_weight": "layovers",
-    "features.experimental_ml": "layovers",
 }
 
 

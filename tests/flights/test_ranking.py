@@ -16,9 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.configs.runtime import override_config
-from apps.flags.models import FeatureFlag
-from apps.flags.operations import set_override
-from apps.flags.runtime import flags
 from apps.flights.grammar import FlightSearch, Position
 from apps.flights.models import Flight, LayoverPlace, LayoverPreference, LayoverWeather, Offer
 from apps.flights.operations import set_layover_places, set_layover_weather
@@ -61,21 +58,6 @@ def places() -> Iterator[None]:
     with operator_scope():
         LayoverPlace.objects.filter(airport__in=appeal).delete()
         LayoverWeather.objects.filter(airport__in=appeal).delete()
-
-
-@pytest.fixture
-def switch(enterprise: Enterprise) -> Callable[[str, bool], None]:
-    """Return how to turn a flag on or off for the enterprise."""
-
-    def turn(name: str, on: bool) -> None:
-        with operator_scope():
-            set_override(
-                flag=FeatureFlag.objects.get(name=name), kind="tenant", of=enterprise.pk, to=on,
-                reason="test", actor=None,
-            )  # fmt: skip
-        flags.directory.forget()
-
-    return turn
 
 
 def sell_stay(shop: Shop, airport: str, usable: int, **fields: Any) -> Offer:

@@ -73,6 +73,24 @@ PLANTERS: dict[str, str] = {
         insert into layover_preferences (enterprise_id, airport, share)
         values (%(enterprise)s, 'DEN', 50)
     """,
+    "offer_choices": """
+        insert into offer_choices (
+            enterprise_id, id, booked, offer_id, departure_day, origin_airport,
+            destination_airport, overnight, components, shown_ids, shown_hubs, shown_components
+        ) values (
+            %(enterprise)s, uuidv7(), false, uuidv7(), current_date, 'ORD', 'DEN', false,
+            '{0,0,null,1,1,null}', '{}', '{}', '{}'
+        )
+    """,
+    "ranker_versions": """
+        insert into ranker_versions (
+            enterprise_id, status, weights, score_version, trained_at, choices, held_out,
+            newest_choice_at, enterprises, log_loss, configured_log_loss, top_1, configured_top_1,
+            configured_weights, gain, gain_at_least
+        ) values (
+            %(enterprise)s, 'rejected', '{}', 1, now(), 1, 0, now(), 1, 0, 0, 0, 0, '{}', 0, 0
+        )
+    """,
     "offer_imports": """
         insert into offer_imports (enterprise_id, content_sha256, bytes_received, file)
         values (%(enterprise)s, 'planted', 1, '')

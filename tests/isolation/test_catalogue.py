@@ -224,6 +224,7 @@ def test_security_definer_functions__of_the_runtime_role__are_the_known_ones(dat
         "flag_directory(text[])",
         "flag_segment_directory()",
         "flag_experiment_directory()",
+        "ranker_directory()",
         "snapshot_changes_since(text,bigint)",
         # What a flag is for a tenant: it reads no flag table itself.
         "evaluate_flag(text,jsonb,integer)",

@@ -86,6 +86,7 @@ def config_key(victim: Victim) -> dict[str, Any]:
 CONTEXT = {"context": {"targetingKey": "a-traveller"}}
 
 
+NOBODYS = "01900000-0000-7000-8000-000000000000"
 TOMORROW = date.today() + timedelta(days=1)
 
 # A new route must be added here, with ids of the victim's for each of its converters.
@@ -102,6 +103,12 @@ ROUTES: dict[str, Route] = {
     ),
     "api-flight-import-job": Route(
         Scope.FLIGHTS_WRITE, ids=lambda victim: {"import_id": victim.import_id}
+    ),
+    # See tests/flights/test_choices.py for the victim's own offer in the body.
+    "api-flight-choices": Route(
+        Scope.EVENTS_WRITE,
+        posted={"id": "1", "offer_id": NOBODYS, "departure_date": TOMORROW.isoformat()},
+        status=400,
     ),
     "api-config-list": Route(Scope.CONFIGS_READ),
     "api-config": Route(

@@ -6,5 +6,4 @@ AWAITED = {
     "api.rate_limit.default": "the API's rate limit",
     "weather.cache_ttl": "weather in layover analyses",
     "algorithm.weather_weight": "the layover score",
-    "features.experimental_ml": "learned ranking of the search",
 }

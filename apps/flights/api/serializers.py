@@ -78,6 +78,9 @@ class RankingSerializer(serializers.Serializer[None]):
     score_version = serializers.IntegerField(help_text="Of the formula.")
     source = serializers.CharField(help_text="Where the weights come from.")  # type: ignore[assignment]  # a name of DRF's own
     weights = serializers.DictField(child=serializers.FloatField())
+    version = serializers.UUIDField(
+        required=False, help_text="Of the learned weights, where `source` is `learned`."
+    )
 
 
 class RefusingFilterSerializer(serializers.Serializer[None]):
