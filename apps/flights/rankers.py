@@ -19,7 +19,7 @@ from apps.configs.runtime import configs
 from apps.flights.models import OfferChoice, RankerVersion
 from apps.flights.ranking import configured_weights, counted_components
 from apps.flights.training import Row, Trained, choice_sets, train
-from apps.flights.weights import COMPONENTS, SCORE_VERSION
+from apps.flights.weights import COMPONENTS, DECIMALS, SCORE_VERSION
 from layoverhq.errors import Conflict
 from layoverhq.tenancy import TenantRef, atomic, current_alias
 
@@ -263,7 +263,7 @@ def _store(
             enterprise_id=enterprise_id,
             status=status,
             note=note,
-            weights={name: round(getattr(trained.weights, name), 6) for name in COMPONENTS},
+            weights={name: round(getattr(trained.weights, name), DECIMALS) for name in COMPONENTS},
             score_version=SCORE_VERSION,
             trained_at=now,
             choices=trained.choices,

@@ -12,7 +12,7 @@ from django.utils import timezone
 from apps.configs.runtime import configs
 from apps.flags.runtime import flags
 from apps.flights.learned import learned_ranking
-from apps.flights.weights import SCORE_VERSION, Weights
+from apps.flights.weights import DECIMALS, SCORE_VERSION, Weights
 from layoverhq.tenancy import TenantRef
 
 
@@ -65,14 +65,14 @@ def counted_components(context: Mapping[str, Any]) -> dict[str, bool]:
 
 def configured_weights(tenant: TenantRef | None) -> Weights:
     """Return the weights of the tenant's configuration, or of the platform's."""
-    return Weights(
-        *configs.together(
-            "algorithm.city_weight",
-            "algorithm.experience_weight",
-            "algorithm.weather_weight",
-            "algorithm.safety_weight",
-            "algorithm.premium_weight",
-            "algorithm.preference_weight",
-            tenant=tenant,
-        )
+    weights = configs.together(
+        "algorithm.city_weight",
+        "algorithm.experience_weight",
+        "algorithm.weather_weight",
+        "algorithm.safety_weight",
+        "algorithm.premium_weight",
+        "algorithm.preference_weight",
+        tenant=tenant,
     )
+    # PostgreSQL refuses products that are too small to tell from 0.
+    return Weights(*(round(weight, DECIMALS) for weight in weights))

@@ -10,6 +10,9 @@ from typing import Any, Final
 # Raised when the formula changes, so that scores of two formulas are not compared.
 SCORE_VERSION: Final = 1
 
+# Weights beyond that are none.
+DECIMALS: Final = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
