@@ -47,6 +47,7 @@ class Migration(migrations.Migration):
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 InstallSQL("flights", "layover_preferences", digest="c75aaf25f2007798"),
+                InstallSQL("flights", "restate_ground", digest="5a77bfa208a87261"),
                 InstallSQL("flights", "search_offers", digest="029f30139eca0846"),
                 InstallSQL("flights", "search_matches", digest="c09a0ef2c20196a4"),
                 InstallSQL("flights", "search_score", digest="5fe3660fdfbc7762"),
