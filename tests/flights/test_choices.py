@@ -76,7 +76,7 @@ def test_choice__with_what_was_shown__keeps_what_each_was_worth(
     assert (choice.hub, choice.usable_minutes, choice.overnight) == ("DEN", 180, True)
     assert choice.booked
     city, experience, weather, safety, premium, preference = choice.components
-    assert (city, experience, weather, preference) == (0.5, 0.8, None, 0)
+    assert (city, experience, weather, preference) == (0.5, 0.8, None, None)
     assert 0.9 < safety <= 0.99
     # Half as dear again as the best price, and ten hours longer of twelve.
     assert premium == pytest.approx(0.5 - (stay.duration_minutes - 120) / 1440, abs=0.001)
