@@ -18,6 +18,10 @@ from unfold.dataclasses import ActionDialog
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
+from apps.flights.admin_ranking import (  # noqa: F401 - registered there
+    OfferChoiceAdmin,
+    RankerVersionAdmin,
+)
 from apps.flights.demo import PROVIDER
 from apps.flights.models import (
     Airport,

@@ -83,14 +83,7 @@ def train_ranker(
     """
     tenant = None if enterprise_id is None else TenantRef(enterprise_id)
     chosen, whose = _choices_of(enterprise_id, now)
-    facts = chosen.aggregate(number=Count("*"), newest=Max("chosen_at"))
-    fewest = configs.get("ranking.training_choices")
-    if facts["number"] < fewest or (tenant is None and len(whose) < FEWEST_SHARING):
-        raise TooFewChoices(
-            f"There are {facts['number']:,} choices of {len(whose)} enterprises with something"
-            f" beside them; {fewest:,} are needed"
-            + (f", of {FEWEST_SHARING} enterprises." if tenant is None else ".")
-        )
+    facts = require_choices(enterprise_id=enterprise_id, now=now)
     counted = _counted(whose)
     standing = configured_weights(tenant)
     against = asdict(standing.of(counted))
@@ -105,6 +98,27 @@ def train_ranker(
         enterprises=len(whose),
         now=now,
     )
+
+
+def require_choices(*, enterprise_id: UUID | None, now: datetime) -> dict[str, Any]:
+    """Return how many choices there are to learn from, and when the newest was made.
+
+    Raises TooFewChoices.
+    """
+    chosen, whose = _choices_of(enterprise_id, now)
+    facts = chosen.aggregate(number=Count("*"), newest=Max("chosen_at"))
+    fewest = configs.get("ranking.training_choices")
+    if facts["number"] < fewest or (enterprise_id is None and len(whose) < FEWEST_SHARING):
+        raise TooFewChoices(
+            f"There are {facts['number']:,} choices of {len(whose)} enterprises with something"
+            f" shown beside them; {fewest:,} are needed"
+            + (
+                f", of {FEWEST_SHARING} enterprises that share theirs."
+                if enterprise_id is None
+                else "."
+            )
+        )
+    return facts
 
 
 def activate_ranker(*, version: RankerVersion, now: datetime) -> RankerVersion:
@@ -124,7 +138,7 @@ def activate_ranker(*, version: RankerVersion, now: datetime) -> RankerVersion:
                 f"It was trained more than {days} days ago (ranking.fresh_days): nobody would be"
                 " ranked by it. Train anew."
             )
-        _retire_active(version.enterprise_id, "Another one was activated.", now)
+        _retire(version.enterprise_id, [Status.ACTIVE], "Another one was activated.", now)
         version.status = Status.ACTIVE
         version.activated_at, version.retired_at = now, None
         version.note = "Activated by an operator."
@@ -257,8 +271,9 @@ def _store(
     status, note = verdict(trained, margin=configs.get("ranking.margin", tenant))
     with atomic():
         _lock(enterprise_id)
-        if status == Status.ACTIVE:
-            _retire_active(enterprise_id, "A newer one was trained.", now)
+        if status != Status.REJECTED:
+            replaced = [Status.CANDIDATE, *([Status.ACTIVE] if status == Status.ACTIVE else [])]
+            _retire(enterprise_id, replaced, "A newer one was trained.", now)
         version = RankerVersion.objects.create(
             enterprise_id=enterprise_id,
             status=status,
@@ -290,8 +305,8 @@ def _store(
     return version
 
 
-def _retire_active(enterprise_id: UUID | None, note: str, now: datetime) -> None:
-    RankerVersion.objects.of(enterprise_id).filter(status=Status.ACTIVE).update(
+def _retire(enterprise_id: UUID | None, statuses: list[Any], note: str, now: datetime) -> None:
+    RankerVersion.objects.of(enterprise_id).filter(status__in=statuses).update(
         status=Status.RETIRED, retired_at=now, note=note
     )
 

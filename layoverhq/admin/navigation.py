@@ -33,6 +33,13 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ),
     ),
     (
+        "Ranking",
+        (
+            ("Rankers", "sort", "flights.rankerversion"),
+            ("Choices", "how_to_vote", "flights.offerchoice"),
+        ),
+    ),
+    (
         "Configuration",
         (
             ("Keys", "tune", "configs.configkey"),
