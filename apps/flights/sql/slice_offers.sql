@@ -85,7 +85,7 @@ $$;
 
 -- The offers of one day with these ids, as answers hold them, in no order.
 create function public.offers_by_id(asked public.flight_search, ids uuid[])
-returns table (id uuid, price_minor bigint, price_currency text, duration_minutes integer, body text)
+returns table (id uuid, body text)
 language plpgsql stable
 rows 100
 set plan_cache_mode = force_generic_plan
@@ -94,7 +94,7 @@ as $$
 #variable_conflict use_column
 begin
     return query
-        select o.id, o.price_minor, o.price_currency, o.duration_minutes, offer_json(o)
+        select o.id, offer_json(o)
         from flight_offers o
         where o.departure_day = asked.departure_day and o.id = any(ids);
 end
