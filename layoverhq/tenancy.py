@@ -127,9 +127,9 @@ def fetch_in_scope(
 def snapshot_scope(tenant: TenantRef, *, timeout_seconds: float) -> Iterator[Fetch]:
     """Read as this tenant: all that is asked for in the block sees the same state.
 
-    Yields a function of a query and its parameters (`%(name)s`). The first call opens the
-    transaction in its own round trip; nothing can be written. Raises QueryTimeout for a query past
-    `timeout_seconds`.
+    Yields a function of a query and its parameters (`%(name)s`). The first call has to be a
+    query, and opens the transaction in its own round trip; nothing can be written. Raises
+    QueryTimeout for a query past `timeout_seconds`.
     """
     with context.bind(enterprise_id=tenant.id, schema=tenant.schema):
         begin, settings = begin_statement(
@@ -147,7 +147,8 @@ def snapshot_scope(tenant: TenantRef, *, timeout_seconds: float) -> Iterator[Fet
                 )
             with connection.cursor() as cursor:
                 cursor.execute(query, parameters)
-                return cast(list[tuple[Any, ...]], cursor.fetchall())
+                rows = cursor.fetchall() if cursor.description else []
+                return cast(list[tuple[Any, ...]], rows)
 
         yield fetch
 
