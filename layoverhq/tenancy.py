@@ -132,9 +132,7 @@ def snapshot_scope(tenant: TenantRef, *, timeout_seconds: float) -> Iterator[Fet
     QueryTimeout for a query past `timeout_seconds`.
     """
     with context.bind(enterprise_id=tenant.id, schema=tenant.schema):
-        begin, settings = begin_statement(
-            timeout_ms=int(timeout_seconds * 1000), one_snapshot=True
-        )
+        begin, settings = begin_statement(timeout_ms=int(timeout_seconds * 1000), one_snapshot=True)
     with _transaction_by_hand(timeout_seconds) as connection:
         begun = False
 

@@ -168,7 +168,7 @@ def search_layovers(tenant: TenantRef, search: LayoverSearch) -> bytes:
     rows = fetch_in_scope(
         tenant,
         SEARCH,
-        {"place": json.dumps(place_record(search)), "asked": "{}"},
+        {name: json.dumps(record) for name, record in layover_arguments(search).items()},
         timeout_seconds=configs.get("flight.search_timeout", tenant),
     )
     body: str = rows[0][0]
@@ -184,6 +184,11 @@ _START: Final[dict[str, dict[str, Any]]] = {
     },
     "price": {"after_key": -1, "after_id": str(UUID(int=0)), "after_position": 0},
 }
+
+
+def layover_arguments(search: LayoverSearch) -> dict[str, dict[str, Any]]:
+    """Return what search_layovers() in SQL is called with."""
+    return {"place": place_record(search), "asked": {}}
 
 
 def place_record(search: LayoverSearch) -> dict[str, Any]:

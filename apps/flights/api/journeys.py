@@ -104,6 +104,27 @@ class ItinerarySearchResponseSerializer(serializers.Serializer[None]):
     )
 
 
+ITINERARY_PARAMETERS = [
+    _parameter(
+        "slices",
+        "Two to six, in order, each from an airport to another on a day.",
+        {
+            "type": "string",
+            "pattern": f"^{itinerary_grammar.SLICES_PATTERN}$",
+            "example": "SFO-JFK-2026-12-01,JFK-LHR-2026-12-05",
+        },
+    ),
+    _like("origin", "There and back, instead of `slices`: IATA code."),
+    _like("destination", "There and back, instead of `slices`: IATA code."),
+    _like("departure_date", "There and back, instead of `slices`: of the way there."),
+    RETURN_DATE,
+    *FILTERS,
+    _sort(itinerary_grammar.SORTS, "Ascending, by the sum over all slices."),
+    _limit(itinerary_grammar.MAXIMUM_LIMIT, itinerary_grammar.DEFAULT_LIMIT, "Combinations"),
+    _cursor(itinerary_grammar.CURSOR_PATTERN),
+]
+
+
 class ItinerarySearchView(APIView):
     required_scope = Scope.FLIGHTS_READ
 
@@ -114,27 +135,7 @@ class ItinerarySearchView(APIView):
             "The best combinations of one offer a slice, in exact order. An offer departs at least"
             " an hour after the one before it arrives. Filters hold for every slice."
         ),
-        parameters=[
-            _parameter(
-                "slices",
-                "Two to six, in order, each from an airport to another on a day.",
-                {
-                    "type": "string",
-                    "pattern": f"^{itinerary_grammar.SLICES_PATTERN}$",
-                    "example": "SFO-JFK-2026-12-01,JFK-LHR-2026-12-05",
-                },
-            ),
-            _like("origin", "There and back, instead of `slices`: IATA code."),
-            _like("destination", "There and back, instead of `slices`: IATA code."),
-            _like("departure_date", "There and back, instead of `slices`: of the way there."),
-            RETURN_DATE,
-            *FILTERS,
-            _sort(itinerary_grammar.SORTS, "Ascending, by the sum over all slices."),
-            _limit(
-                itinerary_grammar.MAXIMUM_LIMIT, itinerary_grammar.DEFAULT_LIMIT, "Combinations"
-            ),
-            _cursor(itinerary_grammar.CURSOR_PATTERN),
-        ],
+        parameters=ITINERARY_PARAMETERS,
         responses={(200, JSON): ItinerarySearchResponseSerializer, **REFUSALS},
     )
     def get(self, request: Request) -> HttpResponse:
@@ -169,6 +170,24 @@ class CalendarSerializer(serializers.Serializer[None]):
     results = CalendarDaySerializer(many=True)
 
 
+CALENDAR_PARAMETERS = [
+    _like("origin", required=True),
+    _like("destination", required=True),
+    _parameter(
+        "month",
+        "By the origin's calendar.",
+        {
+            "type": "string",
+            "pattern": f"^{fare_calendar.MONTH_PATTERN}$",
+            "example": "2026-12",
+        },
+    ),
+    _like("departure_date", "Instead of `month`, with `return_date`: of the way there."),
+    RETURN_DATE,
+    *FILTERS,
+]
+
+
 class PriceCalendarView(APIView):
     required_scope = Scope.FLIGHTS_READ
 
@@ -179,22 +198,7 @@ class PriceCalendarView(APIView):
             "Of a month's days from today on; or, with `departure_date` and `return_date`, there"
             f" and back for the {fare_calendar.AROUND_DAYS} days around both."
         ),
-        parameters=[
-            _like("origin", required=True),
-            _like("destination", required=True),
-            _parameter(
-                "month",
-                "By the origin's calendar.",
-                {
-                    "type": "string",
-                    "pattern": f"^{fare_calendar.MONTH_PATTERN}$",
-                    "example": "2026-12",
-                },
-            ),
-            _like("departure_date", "Instead of `month`, with `return_date`: of the way there."),
-            RETURN_DATE,
-            *FILTERS,
-        ],
+        parameters=CALENDAR_PARAMETERS,
         responses={(200, JSON): CalendarSerializer, **REFUSALS},
     )
     def get(self, request: Request) -> HttpResponse:
@@ -233,6 +237,38 @@ RANGE = {
 AIRPORT = {"type": "string", "pattern": f"^{grammar.AIRPORT_PATTERN}$", "example": "DEN"}
 
 
+LAYOVER_PARAMETERS = [
+    _parameter("airport", "Where the layover is: IATA code.", AIRPORT, required=True),
+    _parameter(
+        "date",
+        "When the journey departs, by its origin's calendar.",
+        DAY,
+        required=True,
+    ),
+    _parameter("origin", "IATA code.", AIRPORT),
+    _parameter("destination", "IATA code.", AIRPORT),
+    _parameter("layover", "How long it lasts: `8h`, `8h30m`, `90m`, or minutes.", RANGE),
+    _parameter(
+        "usable",
+        "What it leaves for the city, ways, queues and closing hours taken off.",
+        RANGE,
+    ),
+    _parameter(
+        "daylight",
+        "With `true` the usable minutes have daylight, an hour of it at least.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
+    _parameter(
+        "overnight",
+        "Whether it lasts from one o'clock to five of a night.",
+        {"type": "string", "enum": ["yes", "no"]},
+    ),
+    _sort(layover_search.SORTS, "The most usable first, or the cheapest."),
+    _limit(layover_search.MAXIMUM_LIMIT, layover_search.DEFAULT_LIMIT, "Layovers"),
+    _cursor(layover_search.CURSOR_PATTERN),
+]
+
+
 class LayoverSearchView(APIView):
     required_scope = Scope.FLIGHTS_READ
 
@@ -240,36 +276,7 @@ class LayoverSearchView(APIView):
         operation_id="search_layovers",
         summary="Search for layovers in a city, whatever the route",
         description="Each result is a layover with its offer.",
-        parameters=[
-            _parameter("airport", "Where the layover is: IATA code.", AIRPORT, required=True),
-            _parameter(
-                "date",
-                "When the journey departs, by its origin's calendar.",
-                DAY,
-                required=True,
-            ),
-            _parameter("origin", "IATA code.", AIRPORT),
-            _parameter("destination", "IATA code.", AIRPORT),
-            _parameter("layover", "How long it lasts: `8h`, `8h30m`, `90m`, or minutes.", RANGE),
-            _parameter(
-                "usable",
-                "What it leaves for the city, ways, queues and closing hours taken off.",
-                RANGE,
-            ),
-            _parameter(
-                "daylight",
-                "With `true` the usable minutes have daylight, an hour of it at least.",
-                {"type": "string", "enum": ["true", "false"], "default": "false"},
-            ),
-            _parameter(
-                "overnight",
-                "Whether it lasts from one o'clock to five of a night.",
-                {"type": "string", "enum": ["yes", "no"]},
-            ),
-            _sort(layover_search.SORTS, "The most usable first, or the cheapest."),
-            _limit(layover_search.MAXIMUM_LIMIT, layover_search.DEFAULT_LIMIT, "Layovers"),
-            _cursor(layover_search.CURSOR_PATTERN),
-        ],
+        parameters=LAYOVER_PARAMETERS,
         responses={(200, JSON): LayoverSearchResponseSerializer, **REFUSALS},
     )
     def get(self, request: Request) -> HttpResponse:
