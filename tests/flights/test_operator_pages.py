@@ -238,9 +238,9 @@ def test_popular_routes__count_now__needs_its_permission(
     queued: list[str] = []
     monkeypatch.setattr("apps.flights.admin_pages.enqueue", queued.append)
     viewer = operator_with("view_popularlayoverroute")
-    assert viewer.post(f"{POPULAR}refresh", {"_form_submitted": "True"}).status_code == 403
+    assert viewer.post(f"{POPULAR}refresh/", {"_form_submitted": "True"}).status_code == 403
     assert queued == []
-    admin_client.post(f"{POPULAR}refresh", {"_form_submitted": "True"})
+    admin_client.post(f"{POPULAR}refresh/", {"_form_submitted": "True"})
     assert queued == ["apps.flights.tasks.refresh_popular_routes"]
 
 
