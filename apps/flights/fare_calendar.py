@@ -18,7 +18,7 @@ from apps.flights.combining import Combination, Slice, best_combinations
 from apps.flights.grammar import FlightSearch, parse_flight_search
 from apps.flights.itineraries import WAIT_MINUTES, offer_list, offers_by_id
 from apps.flights.itinerary_grammar import FILTERS, parse_itinerary_search
-from apps.flights.queries import search_record
+from apps.flights.queries import asked_record
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.query_string import parse_query
 from layoverhq.tenancy import Fetch, TenantRef, fetch_in_scope, snapshot_scope
@@ -147,21 +147,23 @@ def price_calendar(tenant: TenantRef, asked: CalendarSearch) -> bytes:
     timeout = configs.get("flight.search_timeout", tenant)
     if asked.back is not None:
         with snapshot_scope(tenant, timeout_seconds=timeout) as fetch:
-            results = _pairs(fetch, asked, asked.back)
+            results = _pairs(fetch, tenant, asked, asked.back)
         return json.dumps({"results": results}, separators=(",", ":")).encode()
     rows = fetch_in_scope(
         tenant,
         CALENDAR,
-        {"asked": json.dumps(search_record(asked.search)), "days": list(asked.days)},
+        {"asked": json.dumps(asked_record(tenant, asked.search)), "days": list(asked.days)},
         timeout_seconds=timeout,
     )
     return f'{{"results":{rows[0][0]}}}'.encode()
 
 
-def _pairs(fetch: Fetch, asked: CalendarSearch, back: FlightSearch) -> list[dict[str, Any]]:
+def _pairs(
+    fetch: Fetch, tenant: TenantRef, asked: CalendarSearch, back: FlightSearch
+) -> list[dict[str, Any]]:
     """Return every pair of days with what the cheapest way there and back costs."""
-    there_records = _records(asked.search, asked.days)
-    back_records = _records(back, asked.return_days)
+    there_records = _records(tenant, asked.search, asked.days)
+    back_records = _records(tenant, back, asked.return_days)
     # A day's list is read once, however many pairs it is in.
     there_lists = {day: offer_list(fetch, record) for day, record in there_records.items()}
     back_lists = {day: offer_list(fetch, record) for day, record in back_records.items()}
@@ -186,8 +188,10 @@ def _pairs(fetch: Fetch, asked: CalendarSearch, back: FlightSearch) -> list[dict
     ]
 
 
-def _records(search: FlightSearch, days: tuple[date, ...]) -> dict[date, dict[str, Any]]:
-    return {day: search_record(replace(search, departure_date=day)) for day in days}
+def _records(
+    tenant: TenantRef, search: FlightSearch, days: tuple[date, ...]
+) -> dict[date, dict[str, Any]]:
+    return {day: asked_record(tenant, replace(search, departure_date=day)) for day in days}
 
 
 def _cheapest(outbound: Slice, inbound: Slice) -> Combination | None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from apps.configs.runtime import configs
 from apps.flights.combining import Choice, Slice, best_combinations
 from apps.flights.itinerary_grammar import ItinerarySearch
-from apps.flights.queries import search_record
+from apps.flights.queries import asked_record
 from layoverhq.tenancy import Fetch, TenantRef, snapshot_scope
 
 # Between an arrival and the next slice's departure.
@@ -37,7 +37,7 @@ def search_itineraries(tenant: TenantRef, search: ItinerarySearch) -> bytes:
     """
     timeout = configs.get("flight.search_timeout", tenant)
     with snapshot_scope(tenant, timeout_seconds=timeout) as fetch:
-        asked = [search_record(each) for each in search.slices]
+        asked = [asked_record(tenant, each) for each in search.slices]
         combined = best_combinations(
             [offer_list(fetch, each) for each in asked],
             wait=WAIT_MINUTES,

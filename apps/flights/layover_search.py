@@ -18,6 +18,7 @@ from uuid import UUID
 from apps.configs.runtime import configs
 from apps.flights import grammar
 from apps.flights.grammar import Bounds
+from apps.flights.queries import policy
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.query_string import parse_query
 from layoverhq.tenancy import TenantRef, fetch_in_scope
@@ -25,8 +26,6 @@ from layoverhq.tenancy import TenantRef, fetch_in_scope
 SORTS: Final = ("usable", "price")
 DEFAULT_LIMIT: Final = 20
 MAXIMUM_LIMIT: Final = 100
-# What `daylight=true` asks for where no usable minutes are.
-LEAST_DAYLIGHT: Final = 60
 
 CURSOR_PATTERN: Final = grammar.CURSOR_PATTERN + r"\.[0-9]{1,4}"
 
@@ -49,7 +48,7 @@ class LayoverPosition:
 
 @dataclass(frozen=True, slots=True)
 class LayoverSearch:
-    """One search: minutes as numbers. With `daylight` the usable minutes have to be light ones."""
+    """One search: minutes as numbers. With `daylight` those usable count with daylight only."""
 
     airport: str
     departure_date: date
@@ -91,9 +90,9 @@ def parse_layover_search(
         "destination": lambda text: grammar._airport(text, zones),
         "layover": _minute_bounds,
         "usable": _minute_bounds,
-        "daylight": lambda text: _choice(text, {"true": True, "false": False}),
-        "overnight": lambda text: _choice(text, {"yes": True, "no": False}),
-        "sort": lambda text: _choice(text, {sort: sort for sort in SORTS}),
+        "daylight": lambda text: grammar._choice(text, {"true": True, "false": False}),
+        "overnight": lambda text: grammar._choice(text, grammar.YES_OR_NO),
+        "sort": lambda text: grammar._choice(text, {sort: sort for sort in SORTS}),
         "limit": lambda text: grammar._count(text, 1, MAXIMUM_LIMIT),
         "cursor": _cursor,
     }
@@ -147,12 +146,6 @@ def _minute_bounds(text: str) -> Bounds[int]:
     return grammar._bounds(text, grammar._minutes)
 
 
-def _choice(text: str, choices: Mapping[str, Any]) -> Any:
-    if text not in choices:
-        raise grammar._Refused(f"Give one of {', '.join(choices)}.")
-    return choices[text]
-
-
 def _cursor(text: str) -> tuple[str, LayoverPosition]:
     if not re.fullmatch(CURSOR_PATTERN, text):
         raise grammar._Refused("This is no cursor of a search.", "malformed_cursor")
@@ -168,7 +161,7 @@ def search_layovers(tenant: TenantRef, search: LayoverSearch) -> bytes:
     rows = fetch_in_scope(
         tenant,
         SEARCH,
-        {name: json.dumps(record) for name, record in layover_arguments(search).items()},
+        {name: json.dumps(record) for name, record in layover_arguments(tenant, search).items()},
         timeout_seconds=configs.get("flight.search_timeout", tenant),
     )
     body: str = rows[0][0]
@@ -186,9 +179,9 @@ _START: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def layover_arguments(search: LayoverSearch) -> dict[str, dict[str, Any]]:
-    """Return what search_layovers() in SQL is called with."""
-    return {"place": place_record(search), "asked": {}}
+def layover_arguments(tenant: TenantRef, search: LayoverSearch) -> dict[str, dict[str, Any]]:
+    """Return what search_layovers() in SQL is called with; the tenant's policy holds here, too."""
+    return {"place": place_record(search), "asked": policy(tenant)}
 
 
 def place_record(search: LayoverSearch) -> dict[str, Any]:
@@ -207,12 +200,13 @@ def place_record(search: LayoverSearch) -> dict[str, Any]:
     if search.layover:
         record["layover_minimum_minutes"] = search.layover.low
         record["layover_maximum_minutes"] = search.layover.high
-    if search.usable:
-        record["usable_minimum_minutes"] = search.usable.low
-        record["usable_maximum_minutes"] = search.usable.high
-    if search.daylight:
-        least = search.usable.low if search.usable else None
-        record["daylight_minimum_minutes"] = max(least or 0, LEAST_DAYLIGHT)
+    usable = search.usable
+    if search.daylight and usable is None:
+        usable = Bounds(grammar.DAYLIGHT_MINUTES, None)
+    if usable:
+        counted = "daylight" if search.daylight else "usable"
+        record[f"{counted}_minimum_minutes"] = usable.low
+        record[f"{counted}_maximum_minutes"] = usable.high
     if search.after:
         record |= {
             "after_key": search.after.key,

@@ -64,8 +64,10 @@ def explained(fetch: Fetch, function: str, arguments: Mapping[str, Any]) -> list
         name, _, value = setting.partition("=")
         fetch("select set_config(%(name)s, %(value)s, true)", {"name": name, "value": value})
     known = dict(zip(names, types, strict=True))
-    values: dict[str, Any] = {name: arguments[name] for name in names}
-    known |= _declared(source)
+    # A variable is null until a query puts something into it.
+    variables = _declared(source)
+    known |= variables
+    values: dict[str, Any] = dict.fromkeys(variables) | {name: arguments[name] for name in names}
     plans = []
     for query in _queries(source):
         if all(_holds(fetch, condition, known, values) for condition in query.conditions):

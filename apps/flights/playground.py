@@ -24,7 +24,7 @@ from apps.flights.layover_search import (
     parse_layover_search,
     search_layovers,
 )
-from apps.flights.queries import search_flights, search_record
+from apps.flights.queries import asked_record, search_flights
 from apps.tenants.models import Enterprise
 from layoverhq.tenancy import TenantRef, current_alias, snapshot_scope
 
@@ -40,29 +40,29 @@ class Kind:
     path: str
     parse: Callable[..., Any]
     answer: Callable[[TenantRef, Any], bytes]
-    calls: Callable[[Any], Iterable[Call]]
+    calls: Callable[[TenantRef, Any], Iterable[Call]]
 
 
-def _search_calls(search: FlightSearch) -> Iterable[Call]:
-    yield "search_flights", {"asked": search_record(search)}
+def _search_calls(tenant: TenantRef, search: FlightSearch) -> Iterable[Call]:
+    yield "search_flights", {"asked": asked_record(tenant, search)}
 
 
-def _itinerary_calls(search: ItinerarySearch) -> Iterable[Call]:
+def _itinerary_calls(tenant: TenantRef, search: ItinerarySearch) -> Iterable[Call]:
     for each in search.slices:
-        yield "slice_offers", {"asked": search_record(each)}
+        yield "slice_offers", {"asked": asked_record(tenant, each)}
 
 
-def _calendar_calls(asked: CalendarSearch) -> Iterable[Call]:
+def _calendar_calls(tenant: TenantRef, asked: CalendarSearch) -> Iterable[Call]:
     days = {"days": list(asked.days)}
     if asked.back is None:
-        yield "price_calendar", {"asked": search_record(asked.search), **days}
+        yield "price_calendar", {"asked": asked_record(tenant, asked.search), **days}
     else:
         for each in (asked.search, asked.back):
-            yield "slice_offers", {"asked": search_record(each)}
+            yield "slice_offers", {"asked": asked_record(tenant, each)}
 
 
-def _layover_calls(search: LayoverSearch) -> Iterable[Call]:
-    yield "search_layovers", layover_arguments(search)
+def _layover_calls(tenant: TenantRef, search: LayoverSearch) -> Iterable[Call]:
+    yield "search_layovers", layover_arguments(tenant, search)
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -120,7 +120,7 @@ def search_as(
     return Tried(
         json.loads(body),
         milliseconds,
-        tuple(_plans(enterprise.ref, kind.calls(search))) if with_plans else (),
+        tuple(_plans(enterprise.ref, kind.calls(enterprise.ref, search))) if with_plans else (),
     )
 
 

@@ -195,7 +195,6 @@ def test_calendar__its_plan__ends_each_day_with_the_first_match_by_the_index(
                 "asked": {
                     "origin": week[0].origin,
                     "destination": week[0].destination,
-                    "departure_day": week[0].day.isoformat(),
                     "departure_days": [week[0].day.isoformat()],
                 },
                 "days": [shop.day.isoformat() for shop in week],

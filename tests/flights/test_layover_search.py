@@ -127,7 +127,7 @@ def test_layovers__other_day_expired_or_never_worked_out__are_not_found(
 def test_layovers__second_of_a_journey__is_told_with_its_place_in_it(
     api: Client, shop: Shop, place: str
 ) -> None:
-    offer = stop(shop, place, 610, before=70, usable=200, daylight=100, overnight=True)
+    offer = stop(shop, place, 610, before=95, usable=200, daylight=100, overnight=True)
     (result,) = ask(api, shop, place)["results"]
     assert result["layover"] == {
         "airport": place,

@@ -19,7 +19,7 @@ from apps.flights.grammar import FlightSearch
 from apps.flights.layover_search import LayoverSearch, layover_arguments
 from apps.flights.models import PopularLayoverRoute, RouteDay, RouteDayRefresh
 from apps.flights.popularity import refresh_route_day
-from apps.flights.queries import search_record
+from apps.flights.queries import asked_record, search_record
 from apps.tenants.models import Enterprise, User
 from layoverhq.tenancy import operator_scope, snapshot_scope
 from tests.flights.factories import Shop
@@ -197,9 +197,35 @@ def test_plans__of_each_branch__are_of_the_one_that_runs(
 ) -> None:
     search = LayoverSearch("DEN", shop.day, sort=sort)
     with snapshot_scope(enterprise.ref, timeout_seconds=10) as fetch:
-        (plan,) = plans.explained(fetch, "search_layovers", layover_arguments(search))
+        (plan,) = plans.explained(
+            fetch, "search_layovers", layover_arguments(enterprise.ref, search)
+        )
     assert ("found.offer" in plan.statement) == (sort == "usable")
     assert "into" not in plan.statement.split()
+
+
+@pytest.mark.parametrize(
+    ("asked", "statements"),
+    [
+        ({"sort": "price"}, ["arms.offer"]),
+        ({"sort": "duration"}, ["o.duration_minutes"]),
+        ({"sort": "price", "explain": True}, ["min(o.price_minor)", "explained_offer"]),
+        ({"sort": "score"}, ["min(o.price_minor)", "offer_components_of"]),
+    ],
+)
+def test_plans__of_the_search__are_of_the_statements_that_run(
+    enterprise: Enterprise, shop: Shop, asked: dict[str, Any], statements: list[str]
+) -> None:
+    shop.sell([("DEN", 400)])
+    search = FlightSearch(shop.origin, shop.destination, shop.day, **asked)
+    with snapshot_scope(enterprise.ref, timeout_seconds=10) as fetch:
+        found = plans.explained(
+            fetch, "search_flights", {"asked": asked_record(enterprise.ref, search)}
+        )
+    assert len(found) == len(statements)
+    for plan, words in zip(found, statements, strict=True):
+        assert words in plan.statement
+        assert "rows=1.00" in plan.text
 
 
 def test_routes__list__links_to_the_offers_behind_each_number(

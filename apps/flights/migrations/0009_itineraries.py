@@ -4,10 +4,10 @@ from layoverhq.migrations import InstallSQL
 
 
 class Migration(migrations.Migration):
-    dependencies = [("flights", "0005_layover_places")]
+    dependencies = [("flights", "0008_search")]
     operations = [
-        InstallSQL("flights", "slice_offers", digest="91568599de8bf7c7"),
-        InstallSQL("flights", "price_calendar", digest="c868c96d51740dd1"),
-        InstallSQL("flights", "search_layovers", digest="a164a91e854fc7c6"),
+        InstallSQL("flights", "slice_offers", digest="77727d8976022ceb"),
+        InstallSQL("flights", "price_calendar", digest="4ecf68babb61b591"),
+        InstallSQL("flights", "search_layovers", digest="b19f2afb682c868f"),
         InstallSQL("flights", "partition_sizes", digest="d648e677eb08796f"),
     ]

@@ -13,20 +13,20 @@ begin
     select json_agg(
         json_build_object(
             'date', calendar.day,
-            'price_minor', best.price_minor,
-            'price_currency', best.price_currency,
-            'offer_id', best.id,
-            'seen_at', best.seen_at
+            'price_minor', best.told -> 'price_minor',
+            'price_currency', best.told -> 'price_currency',
+            'offer_id', best.told -> 'id',
+            'seen_at', best.told -> 'seen_at'
         )
         order by calendar.day
     )::text
     into answer
     from unnest(days) as calendar (day)
     left join lateral (
-        select arms.*
+        select offer_json(arms.offer, asked)::json as told
         from (
             (
-                select o.price_minor, o.price_currency, o.id, o.seen_at
+                select row(o.*)::flight_offers as offer
                 from shared_offers o
                 where o.origin_airport = asked.origin
                     and o.destination_airport = asked.destination
@@ -37,7 +37,7 @@ begin
             )
             union all
             (
-                select o.price_minor, o.price_currency, o.id, o.seen_at
+                select row(o.*)::flight_offers as offer
                 from priced_offers o
                 where o.origin_airport = asked.origin
                     and o.destination_airport = asked.destination
@@ -48,7 +48,7 @@ begin
             )
             union all
             (
-                select o.price_minor, o.price_currency, o.id, o.seen_at
+                select row(o.*)::flight_offers as offer
                 from negotiated_offers o
                 where o.origin_airport = asked.origin
                     and o.destination_airport = asked.destination
@@ -58,7 +58,7 @@ begin
                 limit 1
             )
         ) as arms
-        order by arms.price_minor, arms.id
+        order by (arms.offer).price_minor, (arms.offer).id
         limit 1
     ) as best on true;
     return answer;

@@ -14,6 +14,7 @@ create type public.layover_search as (
     usable_minimum_minutes integer,
     usable_maximum_minutes integer,
     daylight_minimum_minutes integer,
+    daylight_maximum_minutes integer,
     overnight boolean,
     -- usable, the most first, or price
     sort text,
@@ -45,6 +46,10 @@ return
         place.daylight_minimum_minutes is null
         or layover.daylight_minutes >= place.daylight_minimum_minutes
     )
+    and (
+        place.daylight_maximum_minutes is null
+        or layover.daylight_minutes <= place.daylight_maximum_minutes
+    )
     and (place.overnight is null or layover.overnight = place.overnight);
 
 -- Whether an offer goes where is asked, is not expired and has what `asked` wants of any offer.
@@ -57,8 +62,9 @@ return
     and (place.destination is null or offer.destination_airport = place.destination)
     and public.offer_matches(offer, asked);
 
-create function public.layover_json(layover public.flight_layovers, offer public.flight_offers)
-returns text
+create function public.layover_json(
+    layover public.flight_layovers, offer public.flight_offers, asked public.flight_search
+) returns text
 language sql stable
 return concat(
     '{"layover":',
@@ -71,7 +77,7 @@ return concat(
             'daylight_minutes', layover.daylight_minutes,
             'overnight', layover.overnight
         ),
-    ',"offer":', public.offer_json(offer), '}'
+    ',"offer":', public.offer_json(offer, asked), '}'
 );
 
 -- Answers the whole body: {"results": [...], "next": cursor or null}.
@@ -90,7 +96,7 @@ begin
     if place.sort = 'usable' then
         -- Two walks backwards along an index, each a page long and an offer a step.
         select
-            array_agg(layover_json(page.layover, page.offer)),
+            array_agg(layover_json(page.layover, page.offer, asked)),
             array_agg((page.layover).usable_minutes::bigint),
             array_agg((page.layover).flight_id),
             array_agg((page.layover).position)
@@ -148,7 +154,7 @@ begin
     else
         -- Prices are their offers': all that match are read, and joined day by day.
         select
-            array_agg(layover_json(page.layover, page.offer)),
+            array_agg(layover_json(page.layover, page.offer, asked)),
             array_agg((page.offer).price_minor),
             array_agg((page.layover).flight_id),
             array_agg((page.layover).position)

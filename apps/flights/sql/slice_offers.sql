@@ -2,7 +2,7 @@
 -- a slice's offers page by page, and the offers that were chosen. Plans are kept, and callers'
 -- rights hold, as with search_flights().
 
--- The next page_size offers of a slice in the order of their key, the price or the duration, and
+-- The next page_size offers of a slice, which has one day, in the order of their key, the price or the duration, and
 -- then of their id; departures and arrivals are minutes since 1970.
 create function public.slice_offers(asked public.flight_search)
 returns table (key bigint, id uuid, departs bigint, arrives bigint)
@@ -22,7 +22,7 @@ begin
             from flight_offers o
             where o.origin_airport = asked.origin
                 and o.destination_airport = asked.destination
-                and o.departure_day = asked.departure_day
+                and o.departure_day = asked.departure_days[1]
                 and (o.duration_minutes::bigint, o.id) > (asked.after_key, asked.after_id)
                 and offer_matches(o, asked)
             order by 1, 2
@@ -41,7 +41,7 @@ begin
                 from shared_offers o
                 where o.origin_airport = asked.origin
                     and o.destination_airport = asked.destination
-                    and o.departure_day = asked.departure_day
+                    and o.departure_day = asked.departure_days[1]
                     and (o.price_minor, o.id) > (asked.after_key, asked.after_id)
                     and offer_matches(row(o.*)::flight_offers, asked)
                 order by o.price_minor, o.id
@@ -56,7 +56,7 @@ begin
                 from priced_offers o
                 where o.origin_airport = asked.origin
                     and o.destination_airport = asked.destination
-                    and o.departure_day = asked.departure_day
+                    and o.departure_day = asked.departure_days[1]
                     and (o.price_minor, o.id) > (asked.after_key, asked.after_id)
                     and offer_matches(row(o.*)::flight_offers, asked)
                 order by o.price_minor, o.id
@@ -71,7 +71,7 @@ begin
                 from negotiated_offers o
                 where o.origin_airport = asked.origin
                     and o.destination_airport = asked.destination
-                    and o.departure_day = asked.departure_day
+                    and o.departure_day = asked.departure_days[1]
                     and (o.price_minor, o.id) > (asked.after_key, asked.after_id)
                     and offer_matches(row(o.*)::flight_offers, asked)
                 order by o.price_minor, o.id
@@ -94,8 +94,8 @@ as $$
 #variable_conflict use_column
 begin
     return query
-        select o.id, offer_json(o)
+        select o.id, offer_json(o, asked)
         from flight_offers o
-        where o.departure_day = asked.departure_day and o.id = any(ids);
+        where o.departure_day = asked.departure_days[1] and o.id = any(ids);
 end
 $$;
