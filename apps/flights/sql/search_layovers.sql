@@ -68,7 +68,7 @@ create function public.layover_json(
 language sql stable
 return concat(
     '{"layover":',
-    (offer.layovers -> (layover.position - 1))
+    coalesce(offer.layovers -> (layover.position - 1), '{}')
         || jsonb_build_object(
             'position', layover.position,
             'minutes', layover.minutes,
