@@ -49,8 +49,8 @@ class Migration(migrations.Migration):
                 InstallSQL("flights", "layover_preferences", digest="c75aaf25f2007798"),
                 InstallSQL("flights", "search_offers", digest="029f30139eca0846"),
                 InstallSQL("flights", "search_matches", digest="c09a0ef2c20196a4"),
-                InstallSQL("flights", "search_score", digest="ab6041c036097577"),
-                InstallSQL("flights", "search_flights", digest="cd50cf41641794a1"),
+                InstallSQL("flights", "search_score", digest="5fe3660fdfbc7762"),
+                InstallSQL("flights", "search_flights", digest="736534a184323305"),
             ],
             state_operations=[
                 migrations.CreateModel(
