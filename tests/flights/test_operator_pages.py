@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.db import connections
 from django.test import Client
 from django.utils import timezone
@@ -288,3 +288,16 @@ def test_operator__who_made_it__is_in_the_trail(enterprise: Enterprise, shop: Sh
     ask(factories.make_admin_client(user), enterprise, **shop.asked)
     (event,) = readings(enterprise)
     assert event.user_id == user.pk
+
+
+def test_search_support__as_seeded__may_do_all_of_this(
+    enterprise: Enterprise, counted: Shop
+) -> None:
+    user = factories.make_operator(superuser=False)
+    with operator_scope():
+        user.groups.add(Group.objects.get(name="Search support"))
+    client = factories.make_admin_client(user)
+    for page in (PLAYGROUND, ROUTES, POPULAR, PARTITIONS):
+        assert client.get(page).status_code == 200
+    assert ask(client, enterprise, **counted.asked).context["tried"] is not None
+    assert client.get("/admin/tenants/apikey/").status_code == 403

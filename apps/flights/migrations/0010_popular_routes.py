@@ -3,11 +3,25 @@ from django.db import migrations, models
 
 import layoverhq.identifiers
 from layoverhq.migrations import InstallSQL
+from layoverhq.permission_groups import AUTH_MIGRATIONS, SeedGroups
 from layoverhq.schedules import BEAT_MIGRATION, SeedSchedule
+
+GROUPS = {
+    # Reads as an enterprise: each search leaves a trace.
+    "Search support": [
+        "view_searchplayground",
+        "view_flight",
+        "view_enterpriseflight",
+        "view_routeday",
+        "view_popularlayoverroute",
+        "change_popularlayoverroute",
+        "view_partitionsize",
+    ],
+}
 
 
 class Migration(migrations.Migration):
-    dependencies = [("flights", "0009_itineraries"), BEAT_MIGRATION]
+    dependencies = [("flights", "0009_itineraries"), BEAT_MIGRATION, *AUTH_MIGRATIONS]
     operations = [
         migrations.SeparateDatabaseAndState(
             database_operations=[
@@ -152,6 +166,7 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
+        SeedGroups(GROUPS),
         SeedSchedule(
             "Flights: count popular routes",
             task="apps.flights.tasks.refresh_popular_routes",
