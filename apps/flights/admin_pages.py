@@ -365,7 +365,7 @@ def _field(parameter: OpenApiParameter) -> forms.Field:
     about = {
         "label": parameter.name,
         "required": False,
-        "help_text": parameter.description or "",
+        "help_text": (parameter.description or "").replace("`", ""),
     }
     if choices := schema.get("enum"):
         named = [("", "—"), *((choice, choice) for choice in choices)]
