@@ -200,7 +200,7 @@ def test_plans__of_each_branch__are_of_the_one_that_runs(
         (plan,) = plans.explained(
             fetch, "search_layovers", layover_arguments(enterprise.ref, search)
         )
-    assert ("found.offer" in plan.statement) == (sort == "usable")
+    assert ("usable_minutes desc" in plan.statement) == (sort == "usable")
     assert "into" not in plan.statement.split()
 
 

@@ -8,6 +8,6 @@ class Migration(migrations.Migration):
     operations = [
         InstallSQL("flights", "slice_offers", digest="77727d8976022ceb"),
         InstallSQL("flights", "price_calendar", digest="4ecf68babb61b591"),
-        InstallSQL("flights", "search_layovers", digest="f2fc09d5b1b049ce"),
+        InstallSQL("flights", "search_layovers", digest="f962a9c214cfb026"),
         InstallSQL("flights", "partition_sizes", digest="d648e677eb08796f"),
     ]

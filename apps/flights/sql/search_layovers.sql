@@ -152,7 +152,8 @@ begin
             limit place.page_size + 1
         ) as page;
     else
-        -- Prices are their offers': all that match are read, and joined day by day.
+        -- Prices are their offers': all that match are read, an offer a step, and sorted. As a
+        -- plain join the planner would read all offers of the day instead.
         select
             array_agg(layover_json(page.layover, page.offer, asked)),
             array_agg((page.offer).price_minor),
@@ -160,18 +161,41 @@ begin
             array_agg((page.layover).position)
         into bodies, keys, ids, positions
         from (
-            select l as layover, o as offer
-            from flight_layovers l
-            join flight_offers o on o.departure_day = l.departure_day and o.id = l.flight_id
-            where (l.enterprise_id is null or l.enterprise_id = current_enterprise_id())
-                and l.airport = place.airport
-                and l.departure_day = place.departure_day
-                and o.departure_day = place.departure_day
-                and (o.price_minor, o.id, l.position)
-                    > (place.after_key, place.after_id, place.after_position)
-                and layover_matches(l, place)
-                and place_offer_matches(o, place, asked)
-            order by o.price_minor, o.id, l.position
+            select arms.*
+            from (
+                select l as layover, found.offer
+                from flight_layovers l
+                cross join lateral (
+                    select row(o.*)::flight_offers as offer
+                    from shared_offers o
+                    where o.departure_day = place.departure_day
+                        and o.id = l.flight_id
+                        and place_offer_matches(row(o.*)::flight_offers, place, asked)
+                    limit 1
+                ) as found
+                where l.enterprise_id is null
+                    and l.airport = place.airport
+                    and l.departure_day = place.departure_day
+                    and layover_matches(l, place)
+                union all
+                select l as layover, found.offer
+                from flight_layovers l
+                cross join lateral (
+                    select row(o.*)::flight_offers as offer
+                    from (table priced_offers union all table negotiated_offers) as o
+                    where o.departure_day = place.departure_day
+                        and o.id = l.flight_id
+                        and place_offer_matches(row(o.*)::flight_offers, place, asked)
+                    limit 1
+                ) as found
+                where l.enterprise_id = current_enterprise_id()
+                    and l.airport = place.airport
+                    and l.departure_day = place.departure_day
+                    and layover_matches(l, place)
+            ) as arms
+            where ((arms.offer).price_minor, (arms.offer).id, (arms.layover).position)
+                > (place.after_key, place.after_id, place.after_position)
+            order by (arms.offer).price_minor, (arms.offer).id, (arms.layover).position
             limit place.page_size + 1
         ) as page;
     end if;
