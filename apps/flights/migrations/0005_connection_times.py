@@ -99,7 +99,7 @@ def declared(key: str, default: Any, schema: dict[str, Any], description: str) -
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flights", "0004_offer_imports"),
+        ("flights", "0005_layover_places"),
         ("configs", "0002_seeds"),
         BEAT_MIGRATION,
         *AUTH_MIGRATIONS,
@@ -110,6 +110,7 @@ class Migration(migrations.Migration):
                 InstallSQL("flights", "minimum_connection_times", digest="16d1ef08df76bfb2"),
                 InstallSQL("flights", "arrival_delays", digest="5a368387bd528dcb"),
                 InstallSQL("flights", "composed_days", digest="1b771a42a4fc1545"),
+                InstallSQL("flights", "composed_offers", digest="4b796df305c3f060"),
             ],
             state_operations=[
                 migrations.CreateModel(
