@@ -79,7 +79,7 @@ copy (
         leg ->> 'carrier', coalesce(leg ->> 'origin_terminal', ''),
         coalesce(leg ->> 'destination_terminal', ''), right(leg ->> 'arrives_at', 6), leg
     from flights f
-    cross join lateral (select f.segments -> 0 as leg) as only
+    cross join lateral (select f.segments -> 0 as leg) as flown
     where {WINDOW} and f.expires_at > %(now)s and leg ->> 'carrier' <> ''
     order by f.price_minor, f.id
 ) to stdout

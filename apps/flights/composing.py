@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from apps.flights.connection_times import ConnectionTimes
 from apps.flights.connections import Legs, followers, places_in_turn, skyline
-from apps.flights.ground import Places, Stays, spendable
+from apps.flights.ground import Places, Stays, usable_minutes
 from apps.flights.network import EARTH_RADIUS_MILES
 
 Ints = NDArray[np.int64]
@@ -150,9 +150,7 @@ def one_stops(
     farthest = _farthest(wanted, miles)
     fronts, examined = [_nothing()], 0
     sought = _sought(nonstops, wanted)
-    for rows, second, seen in _changes(
-        nonstops, sought[:, None], limits, limits.max_layover
-    ):
+    for rows, second, seen in _changes(nonstops, sought[:, None], limits, limits.max_layover):
         examined += seen
         origin, destination = nonstops.legs.origin[rows[:, 0]], nonstops.legs.destination[second]
         via = nonstops.legs.origin[second]
@@ -234,7 +232,7 @@ def _priced(nonstops: Nonstops, legs: Positions, known: Places) -> Itineraries:
     quality = np.zeros(len(legs), dtype=np.int64)
     longest = np.zeros(len(legs), dtype=np.int64)
     for change in range(legs.shape[1] - 1):
-        usable = spendable(known, stays(nonstops, legs[:, change], legs[:, change + 1])).usable
+        usable = usable_minutes(known, stays(nonstops, legs[:, change], legs[:, change + 1]))
         quality = np.maximum(quality, np.minimum(usable // 60, QUALITY_HOURS))
         longest = np.maximum(longest, departure[:, change + 1] - arrival[:, change])
     pair = (
