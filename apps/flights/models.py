@@ -237,6 +237,24 @@ class LayoverWeather(models.Model):
         return f"{self.airport_id} {self.hour:%Y-%m-%d %H:%M}"
 
 
+class LayoverPreference(models.Model):
+    """How often an enterprise's travellers chose a layover there."""
+
+    pk = models.CompositePrimaryKey("enterprise", "airport")
+    enterprise = models.ForeignKey(Enterprise, on_delete=models.CASCADE, related_name="+")
+    airport = models.ForeignKey(
+        Airport, on_delete=models.CASCADE, db_column="airport", related_name="+"
+    )
+    share = models.SmallIntegerField(help_text="0 to 100, the most chosen being 100.")
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "layover_preferences"
+
+    def __str__(self) -> str:
+        return f"{self.airport_id}: {self.share}"
+
+
 class InventoryLoad(models.Model):
     """A day of a provider's inventory that stands whole."""
 
