@@ -18,9 +18,9 @@ from unfold.dataclasses import ActionDialog
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
+from apps.flights import connection_admin  # noqa: F401  # registers its pages
 from apps.flights.demo import PROVIDER
 from apps.flights.models import (
-    Airport,
     EnterpriseFlight,
     Flight,
     InventoryLoad,
@@ -206,14 +206,6 @@ class FlightAdmin(OfferAdmin):
 @admin.register(EnterpriseFlight)
 class EnterpriseFlightAdmin(OfferAdmin):
     pass
-
-
-@admin.register(Airport)
-class AirportAdmin(ReadOnly, OperationAdmin):
-    list_display = ("iata", "name", "city", "subdivision", "country", "time_zone", "is_active")
-    list_filter = ("is_active", "country")
-    search_fields = ("iata", "name", "city")
-    search_help_text = "Find by code, name or city."
 
 
 class ConfirmRoll(BaseDialogForm):

@@ -137,7 +137,7 @@ def spendable(known: Places, stays: Stays) -> Spendable:
 def usable_minutes(known: Places, stays: Stays) -> Minutes:
     """Return `usable` alone, for those who compare millions: the sun takes most of the time."""
     _, _, _, start, end = _window(known, stays)
-    return _open_minutes(end + stays.offset) - _open_minutes(start + stays.offset)
+    return np.asarray(_open_minutes(end + stays.offset) - _open_minutes(start + stays.offset))
 
 
 def _window(known: Places, stays: Stays) -> tuple[Minutes, Minutes, Minutes, Minutes, Minutes]:
@@ -218,7 +218,7 @@ def daylight_minutes(
         low, high = np.maximum(start, noon - half), np.minimum(end, noon + half)
         total += np.where(first + shift <= last, np.maximum(high - low, 0), 0)
     # In the polar summer a day's noon may be half a minute nearer to the next one than a day.
-    return np.minimum(np.rint(total).astype(np.int64), end - start)
+    return np.asarray(np.minimum(np.rint(total).astype(np.int64), end - start))
 
 
 def _solar_day(

@@ -16,7 +16,6 @@ from layoverhq.schedules import BEAT_MIGRATION, SeedSchedule
 
 VIEW = [
     "view_airport",
-    "view_arrivaldelay",
     "view_minimumconnectiontime",
     "view_composedroute",
     "view_composedday",
