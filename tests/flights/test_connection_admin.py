@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -192,14 +193,13 @@ def test_connection_times__deactivated__leave_the_defaults_out(
     new_time(admin_client, airport_code="YUL")
     (row,) = times(airport="YUL", source="test")
     (default,) = times(airport=None, kind="DD", arriving_carrier=None)
+    chosen = {"action": "deactivate_selected", "_selected_action": [row.pk, default.pk]}
+    asked = text(admin_client.post(url("minimumconnectiontime"), chosen))
+    # What the page itself sends back, with the reason.
+    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked))
     response = admin_client.post(
-        url("minimumconnectiontime"),
-        {
-            "action": "deactivate_selected", "_selected_action": [row.pk, default.pk],
-            "confirmed": "1", "_form_submitted": "1", "reason": "no longer",
-        },
-        follow=True,
-    )  # fmt: skip
+        url("minimumconnectiontime"), {**hidden, **chosen, "reason": "no longer"}, follow=True
+    )
     told = text(response)
     assert "Deactivated “YUL II AC to any”." in told
     assert "Left out: everywhere DD this holds wherever nothing else does" in told
