@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import configs, flags, flights, stage
+from bench import composing, configs, flags, flights, stage
 from layoverhq.stack import Endpoints
 
 PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
@@ -16,6 +16,8 @@ PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
     "flights.isolation": flights.row_level_security,
     "flights.loading": flights.loading,
     "flights.sizes": flights.sizes,
+    "composing.day": composing.day,
+    "composing.stored": composing.stored,
     "configs.reads": configs.reads,
     "configs.propagation": configs.propagation,
     "configs.snapshot": configs.snapshot,
@@ -35,7 +37,7 @@ def main() -> None:
         nargs="*",
         metavar="part",
         type=chosen,
-        help="what to run, all if none is named: flights, configs, flags, or one of"
+        help="what to run, all if none is named: flights, composing, configs, flags, or one of"
         f" {', '.join(PARTS)}",
     )
     parser.add_argument("--rounds", type=int, default=5)
