@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -42,6 +43,7 @@ log = structlog.get_logger(__name__)
 PROVIDER: Final = "layoverhq-composed"
 DAY_MINUTES: Final = 24 * 60
 KEPT_FOR: Final = timedelta(days=30)
+COPY_LINES: Final = 1_000
 
 # The first flights leave on the day. What follows them leaves on the day before at the earliest,
 # where the first one flies west over the date line.
@@ -180,8 +182,9 @@ def compose_day(*, day: date, now: datetime, anew: bool = False) -> ComposedDay 
                 )
                 left = replace(rules, per_day=rules.per_day - offers)
                 found = compose(nonstops, asked, left, known, distances(known))
-                for line in _lines(day, nonstops, sorted_, found, known):
-                    copy.write(line)
+                lines = _lines(day, nonstops, sorted_, found, known)
+                while chunk := "".join(islice(lines, COPY_LINES)):
+                    copy.write(chunk)
                 offers += len(found)
                 pairs += found.examined
                 routes.update(found.pair.tolist())
