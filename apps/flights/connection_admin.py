@@ -172,8 +172,8 @@ class AirportAdmin(OperationAdmin):
         (
             "Between the gate and the city",
             {
-                "description": "Holds for what is loaded and composed from now on; offers that"
-                " stand keep what was worked out when they were loaded.",
+                "description": "Saving queues a task that works out again what the layovers here"
+                " leave for the city, in offers that stand.",
                 "fields": (("exit_minutes", "transfer_minutes", "buffer_minutes"), "reason"),
             },
         ),

@@ -9,11 +9,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from celery import current_app
+from django.db import transaction
+
 from apps.flights.models import Airport, ComposedRoute, MinimumConnectionTime
 from apps.flights.offers.normalised import CARRIER, NAME
 from apps.tenants.models import User
 from layoverhq.errors import Conflict, FieldError, InvalidInput, StaleVersion
-from layoverhq.tenancy import atomic
+from layoverhq.tenancy import atomic, current_alias
 
 Kind = MinimumConnectionTime.Kind
 
@@ -25,6 +28,7 @@ KEY: Final = (
 LONGEST_MINUTES: Final = 1440
 LONGEST_GROUND_MINUTES: Final = 600
 LONGEST_TEXT: Final = 200
+RESTATE_TASK: Final = "apps.flights.tasks.restate_layovers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def change_airport(
 ) -> Airport:
     """Change whether searches may name an airport, and its ground times; null is the default.
 
-    Raises InvalidInput. Offers that stand keep what was worked out when they were loaded.
+    Raises InvalidInput. Where ground times change a task works out again what layovers there leave.
     """
     times = {
         "exit_minutes": exit_minutes,
@@ -75,6 +79,12 @@ def change_airport(
             setattr(standing, name, wanted[name])
         if changed:
             standing.save(update_fields=changed)
+        if times.keys() & set(changed):
+            transaction.on_commit(
+                lambda: current_app.send_task(RESTATE_TASK, kwargs={"airport": standing.pk}),
+                using=current_alias(),
+                robust=True,
+            )
         return standing
 
 

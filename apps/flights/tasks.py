@@ -10,7 +10,8 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from apps.flights import composed_days, imports, operations
+from apps.flights import composed_days, imports, operations, restating
+from apps.flights.airports import ground
 from apps.flights.demo import PROVIDER
 from apps.flights.queries import has_inventory
 from layoverhq.tenancy import operator_scope
@@ -52,6 +53,15 @@ def compose_day(*, day: str, anew: bool = False, **kwargs: Any) -> None:
     """Compose a day's itineraries, unless they are up to date; `anew` in any case."""
     with operator_scope():
         composed_days.compose_day(day=date.fromisoformat(day), now=timezone.now(), anew=anew)
+
+
+@shared_task
+def restate_layovers(*, airport: str, **kwargs: Any) -> None:
+    """Work out again what layovers at an airport leave, after its ground times changed."""
+    with operator_scope():
+        # This process may not have heard of the change yet.
+        ground.forget()
+        restating.restate_layovers(airport=airport, now=timezone.now())
 
 
 @shared_task

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from celery import current_app
 from django.contrib.auth.models import Group
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -71,24 +72,29 @@ def test_airport__changed_with_a_reason__holds_and_is_in_the_trail(
     admin_client: Client, clean: None
 ) -> None:
     page = url("airport", "change", "YYC")
-    response = admin_client.post(
-        page,
-        {
-            "exit_minutes": "35", "transfer_minutes": "25", "buffer_minutes": "",
-            "reason": "measured it",
-        },
-    )  # fmt: skip
-    assert response.status_code == 302
+    given = {
+        "exit_minutes": "35", "transfer_minutes": "25", "buffer_minutes": "",
+        "reason": "measured it",
+    }  # fmt: skip
+    with patch.object(current_app, "send_task") as queued:
+        response = admin_client.post(page, given)
+        assert response.status_code == 302
+        # Nothing but the reason differs, and then nothing but whether searches may name it.
+        admin_client.post(page, given)
+        admin_client.post(page, {**given, "is_active": "on"})
+        admin_client.post(page, given)
+    assert [(call.args, call.kwargs) for call in queued.call_args_list] == [
+        (("apps.flights.tasks.restate_layovers",), {"kwargs": {"airport": "YYC"}})
+    ]
     with operator_scope():
         airport = Airport.objects.get(pk="YYC")
     assert (airport.exit_minutes, airport.transfer_minutes, airport.buffer_minutes) == (
         35, 25, None,
     )  # fmt: skip
     assert not airport.is_active
-    event = trail("airports", "YYC")[-1]
-    assert event.reason == "measured it"
+    event = next(each for each in trail("airports", "YYC") if each.reason == "measured it")
     assert set(event.changed_columns) == {"exit_minutes", "transfer_minutes", "is_active"}
-    assert "measured it" in text(admin_client.get(page))
+    assert "“measured it”" in text(admin_client.get(page))
 
 
 @pytest.mark.parametrize(
