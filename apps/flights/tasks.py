@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.flights import imports, operations
 from apps.flights.demo import PROVIDER
+from apps.flights.providers import tasks as _providers  # noqa: F401  # where Celery looks
 from apps.flights.queries import has_inventory
 from layoverhq.tenancy import operator_scope
 

@@ -98,9 +98,7 @@ class Circuit:
             return counted
         # Bounded before it is doubled: 2**openings has no end.
         rest = min(cool_down * 2 ** min(self.openings, 16), LONGEST_COOL_DOWN)
-        return replace(
-            counted, openings=self.openings + 1, retry_at=now + rest, probe_until=None
-        )
+        return replace(counted, openings=self.openings + 1, retry_at=now + rest, probe_until=None)
 
 
 class CircuitBreaker:

@@ -23,8 +23,17 @@ JITTER_SECONDS: Final = 1.0
 EXCERPT: Final = 300
 
 RETRYABLE: Final = frozenset({"timeout", "connection", "server_error", "throttled"})
-# The provider is there and well: what else goes wrong speaks against it.
-BLAMELESS: Final = frozenset({"throttled", "refused", "quota", "nothing_usable"})
+# What opens its circuit: it is away, or not itself.
+AGAINST_PROVIDER: Final = frozenset(
+    {
+        "timeout", "connection", "server_error", "html_answer", "malformed_json",
+        "answer_too_large", "unexpected_shape", "unexpected_status",
+    }
+)  # fmt: skip
+# What it said, or did not say, and operators should see of it.
+FROM_PROVIDER: Final = AGAINST_PROVIDER | {
+    "throttled", "unauthorised", "refused", "nothing_usable", "not_stored",
+}  # fmt: skip
 
 
 class ProviderFault(Exception):
@@ -39,7 +48,7 @@ class ProviderFault(Exception):
 
     @property
     def speaks_against_provider(self) -> bool:
-        return self.code not in BLAMELESS
+        return self.code in AGAINST_PROVIDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +113,7 @@ class ProviderClient:
                 return self._ask_once(method, path, deadline, request)
         raise AssertionError("unreachable: the last attempt raises")
 
-    def _ask_once(
-        self, method: str, path: str, deadline: float, request: Mapping[str, Any]
-    ) -> Any:
+    def _ask_once(self, method: str, path: str, deadline: float, request: Mapping[str, Any]) -> Any:
         try:
             with self._http.stream(method, path, **request) as response:
                 body = self._read(response, deadline)

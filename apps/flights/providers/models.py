@@ -26,7 +26,8 @@ class FlightProvider(models.Model):
         help_text="What its offers are known by; never changes. Small letters, digits, . _ and -.",
     )
     kind = models.TextField(
-        choices=Kind.choices, help_text="How it is asked; its credentials go by this. Never changes."
+        choices=Kind.choices,
+        help_text="How it is asked; its credentials go by this. Never changes.",
     )
     base_url = models.TextField(
         "address", help_text="Without a path, such as https://test.api.amadeus.com."

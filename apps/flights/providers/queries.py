@@ -97,9 +97,7 @@ class DueFetch:
     enterprise_id: UUID | None
 
 
-def due_fetches(
-    provider_id: UUID, *, now: datetime, most: int = MOST_DUE
-) -> list[DueFetch]:
+def due_fetches(provider_id: UUID, *, now: datetime, most: int = MOST_DUE) -> list[DueFetch]:
     """Return what the plan wants of a provider, what was never fetched first."""
     parameters = {
         "provider": provider_id,
@@ -108,6 +106,18 @@ def due_fetches(
         "most": most,
     }
     return [DueFetch(*row) for row in _rows(DUE, parameters)]
+
+
+def has_work(provider: FlightProvider, *, now: datetime) -> bool:
+    """Return whether somebody waits for a fetch, or the plan has one due that may be made."""
+    waiting = ProviderFetch.objects.filter(
+        provider=provider, status=ProviderFetch.Status.QUEUED
+    ).exists()
+    if waiting:
+        return True
+    if situation(provider, now).standing in LEFT_ALONE:
+        return False
+    return bool(due_fetches(provider.pk, now=now, most=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +158,7 @@ def circuit_breaker(provider: FlightProvider) -> CircuitBreaker:
     failures, cool_down = configs.together(
         "provider.circuit_failures", "provider.circuit_cool_down"
     )
-    return CircuitBreaker(
-        provider.name, failures=failures, cool_down=timedelta(seconds=cool_down)
-    )
+    return CircuitBreaker(provider.name, failures=failures, cool_down=timedelta(seconds=cool_down))
 
 
 class Standing(StrEnum):
@@ -163,6 +171,10 @@ class Standing(StrEnum):
     DEGRADED = "degraded"
     UNUSED = "unused"
     HEALTHY = "healthy"
+
+
+# While one of these holds the provider is asked by nobody.
+LEFT_ALONE: Final = frozenset({Standing.PAUSED, Standing.OPEN, Standing.THROTTLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +200,9 @@ def _standing(
     provider: FlightProvider, circuit: Circuit, state: State, now: datetime
 ) -> tuple[Standing, str]:
     if provider.is_paused(now):
-        until = f"until {_clock(provider.paused_until)}" if provider.paused_until else "until resumed"
+        until = (
+            f"until {_clock(provider.paused_until)}" if provider.paused_until else "until resumed"
+        )
         return Standing.PAUSED, f"Paused {until}: {provider.pause_reason}"
     try:
         credentials_of(provider.kind)
@@ -203,7 +217,8 @@ def _standing(
         told = f"Open after {circuit.failures} failures: the next fetch tries whether it is back."
         return Standing.DEGRADED, told
     if provider.consecutive_failures:
-        told = f"The last {provider.consecutive_failures} fetches failed."
+        number = provider.consecutive_failures
+        told = "The last fetch failed." if number == 1 else f"The last {number} fetches failed."
         return Standing.DEGRADED, told
     if provider.last_success_at is None:
         return Standing.UNUSED, "It has not been asked yet."

@@ -12,7 +12,7 @@ create unique index flights_journey on public.flights
 -- written; those that the answer leaves out expire now, which searches see at once, and the
 -- clean-up deletes them. Fails if the enterprise, if any, is leaving; the lock keeps it.
 create function public.store_provider_offers(
-    fetch uuid,
+    fetch_id uuid,
     out inserted integer,
     out updated integer,
     out unchanged integer,
@@ -27,7 +27,7 @@ declare
     seller text;
     staged integer;
 begin
-    select * into strict f from provider_fetches where id = fetch;
+    select * into strict f from provider_fetches where id = fetch_id;
     select name into strict seller from flight_providers where id = f.provider_id;
     if f.enterprise_id is not null then
         perform from enterprises
@@ -60,36 +60,59 @@ begin
         on e.departure_day = f.day and e.search_hash = s.search_hash
             and e.enterprise_id is not distinct from f.enterprise_id and not e.modelled
         when matched and (
-            (e.price_minor, e.expires_at, e.layovers, e.segments::text)
-                is distinct from (s.price_minor, s.expires_at, s.layovers, s.segments::text)
+            (e.price_minor, e.fare_minor, e.fare_currency, e.expires_at, e.layovers, e.segments::text)
+                is distinct from (
+                    s.price_minor, s.fare_minor, s.fare_currency, s.expires_at, s.layovers,
+                    s.segments::text
+                )
         ) then update set
-            price_minor = s.price_minor, expires_at = s.expires_at, layovers = s.layovers,
-            segments = s.segments, seen_at = now()
+            price_minor = s.price_minor, fare_minor = s.fare_minor,
+            fare_currency = s.fare_currency, rate_date = s.rate_date, expires_at = s.expires_at,
+            usable_minutes = (select max(m) from unnest(s.layover_usable) as m),
+            daylight_minutes = (select max(m) from unnest(s.layover_daylight) as m),
+            self_transfer = s.self_transfer, terminal_change = s.terminal_change,
+            layovers = s.layovers, segments = s.segments, seen_at = now()
         when not matched then insert (
             enterprise_id, search_hash, provider, departure_at, arrival_at, expires_at,
             departure_day, departure_minute, duration_minutes, price_minor, price_currency,
-            origin_airport, destination_airport, layover_count, layover_min_minutes,
-            layover_max_minutes, layover_airports, layovers, segments
+            fare_minor, fare_currency, rate_date, origin_airport, destination_airport,
+            layover_count, layover_min_minutes, layover_max_minutes, usable_minutes,
+            daylight_minutes, overnight, self_transfer, terminal_change, carriers, cabin,
+            layover_airports, layovers, segments
         ) values (
             f.enterprise_id, s.search_hash, s.provider, s.departure_at, s.arrival_at, s.expires_at,
             f.day, s.departure_minute, s.duration_minutes, s.price_minor,
-            s.price_currency, s.origin_airport, s.destination_airport,
-            cardinality(s.layover_airports),
+            s.price_currency, s.fare_minor, s.fare_currency, s.rate_date, s.origin_airport,
+            s.destination_airport, cardinality(s.layover_airports),
             (select min(m) from unnest(s.layover_minutes) as m),
             (select max(m) from unnest(s.layover_minutes) as m),
-            s.layover_airports, s.layovers, s.segments
+            (select max(m) from unnest(s.layover_usable) as m),
+            (select max(m) from unnest(s.layover_daylight) as m),
+            (true = any(s.layover_overnight)), s.self_transfer, s.terminal_change, s.carriers,
+            s.cabin, s.layover_airports, s.layovers, s.segments
         )
-        returning merge_action() as action, e.id, s.layover_airports, s.layover_minutes
+        returning merge_action() as action, e.id, s.layover_airports, s.layover_minutes,
+            s.layover_usable, s.layover_daylight, s.layover_overnight
     ), places as (
-        -- Times and places are part of what makes an offer the same: an update moves none.
-        insert into flight_layovers (
-            enterprise_id, departure_day, flight_id, position, airport, minutes
+        -- Times and places are part of what makes an offer the same, and an update moves none; what
+        -- of a layover can be spent changes with what is known of its airport.
+        insert into flight_layovers as stands (
+            enterprise_id, departure_day, flight_id, position, airport, minutes, usable_minutes,
+            daylight_minutes, overnight
         )
-        select f.enterprise_id, f.day, m.id, l.position, l.airport, l.minutes
+        select
+            f.enterprise_id, f.day, m.id, l.position, l.airport, l.minutes, l.usable, l.daylight,
+            l.overnight
         from merged m
-        cross join lateral unnest(m.layover_airports, m.layover_minutes)
-            with ordinality as l (airport, minutes, position)
-        where m.action = 'INSERT'
+        cross join lateral unnest(
+            m.layover_airports, m.layover_minutes, m.layover_usable, m.layover_daylight,
+            m.layover_overnight
+        ) with ordinality as l (airport, minutes, usable, daylight, overnight, position)
+        on conflict (departure_day, flight_id, position) do update set
+            usable_minutes = excluded.usable_minutes,
+            daylight_minutes = excluded.daylight_minutes
+        where (stands.usable_minutes, stands.daylight_minutes)
+            is distinct from (excluded.usable_minutes, excluded.daylight_minutes)
     )
     select
         count(*) filter (where m.action = 'INSERT'),

@@ -40,6 +40,13 @@ create table public.flight_providers (
 
 grant select, insert, update, delete on public.flight_providers to layoverhq_operator;
 
+-- One of each kind; until it has credentials and a plan it asks nobody anything.
+insert into public.flight_providers (name, kind, base_url, quota_per_minute, quota_per_day)
+values
+    ('amadeus', 'amadeus', 'https://test.api.amadeus.com', 60, 1000),
+    ('duffel', 'duffel', 'https://api.duffel.com', 60, 1000),
+    ('kiwi', 'kiwi', 'https://api.tequila.kiwi.com', 60, 1000);
+
 select public.enable_audit(
     'public.flight_providers',
     ignored => '{last_success_at,last_error_at,last_error,consecutive_failures,retry_at,updated_at}'
