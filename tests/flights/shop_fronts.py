@@ -60,7 +60,11 @@ class ShopFront:
                 parts = urlsplit(self.path)
                 query = {name: values[0] for name, values in parse_qs(parts.query).items()}
                 request = Request(
-                    self.command, parts.path, query, dict(self.headers), self.rfile.read(length)
+                    self.command,
+                    parts.path,
+                    query,
+                    {name.lower(): value for name, value in self.headers.items()},
+                    self.rfile.read(length),
                 )
                 reply = front._next(request)
                 if reply.hangs:

@@ -129,8 +129,9 @@ class Amadeus(ProviderAdapter):
     kind = "amadeus"
 
     def search(self, journey: Journey) -> Any:
+        token = self._token()
         try:
-            return self._search(journey, self._token())
+            return self._search(journey, token)
         except ProviderFault as fault:
             if fault.code != "unauthorised":
                 raise

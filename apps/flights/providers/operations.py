@@ -135,13 +135,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def delete_provider(*, provider: FlightProvider) -> None:
-    """Delete a provider with its plan and its log; its offers stay until they depart."""
-    with atomic():
-        circuit_breaker(provider).reset()
-        provider.delete()
-
-
 def pause_provider(
     *, provider: FlightProvider, reason: str, until: datetime | None, now: datetime
 ) -> FlightProvider:

@@ -31,6 +31,7 @@ from apps.flights.providers.credentials import credentials_of
 from apps.flights.providers.models import FlightProvider, ProviderFetch, ProviderReject
 from apps.flights.providers.queries import (
     LEFT_ALONE,
+    DueFetch,
     Standing,
     circuit_breaker,
     due_fetches,
@@ -90,7 +91,7 @@ class _Run:
         taken = 0
         # Whose credentials are refused is not tried again in this run.
         refused: set[UUID | None] = set()
-        due = iter(due_fetches(self.provider_id, now=self.clock()))
+        due: Iterator[DueFetch] | None = None
         while self.clock() < self.ends_at:
             provider = FlightProvider.objects.get(pk=self.provider_id)
             asked = self._asked_for()
@@ -100,7 +101,10 @@ class _Run:
                     break
                 _close(asked, why, self.clock())
                 continue
-            fetch = asked or self._next_due(provider, due, refused)
+            if asked is None and due is None:
+                # After what was asked for, which is not due again then.
+                due = iter(due_fetches(self.provider_id, now=self.clock()))
+            fetch = asked or self._next_due(provider, due or iter(()), refused)
             if fetch is None:
                 break
             taken += 1
@@ -126,7 +130,7 @@ class _Run:
         return None
 
     def _next_due(
-        self, provider: FlightProvider, due: Iterator[Any], refused: set[UUID | None]
+        self, provider: FlightProvider, due: Iterator[DueFetch], refused: set[UUID | None]
     ) -> ProviderFetch | None:
         for wanted in due:
             if wanted.enterprise_id in refused:

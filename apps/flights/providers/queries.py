@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from apps.configs.runtime import configs
 from apps.flights.providers.breaker import Circuit, CircuitBreaker, State
@@ -223,6 +223,15 @@ def _standing(
     if provider.last_success_at is None:
         return Standing.UNUSED, "It has not been asked yet."
     return Standing.HEALTHY, f"It last answered at {_clock(provider.last_success_at)}."
+
+
+def troubled_providers(now: datetime) -> list[FlightProvider]:
+    """Return the providers that the plan needs and that cannot be asked, or do not answer well.
+
+    From the database alone: the sidebar of every page asks.
+    """
+    planned = FlightProvider.objects.filter(routes__is_active=True, pause_reason="").distinct()
+    return list(planned.filter(Q(consecutive_failures__gt=0) | Q(retry_at__gt=now)))
 
 
 def minute_quota(provider: FlightProvider) -> MinuteQuota:

@@ -20,7 +20,8 @@ def filled(document: Document, quota: int, now: datetime) -> float:
         return float(quota)
     # The clocks of two hosts differ: time does not run backwards here.
     passed = max(0.0, (now - datetime.fromisoformat(document["at"])).total_seconds())
-    return min(float(quota), document["tokens"] + passed * quota / MINUTE_SECONDS)
+    tokens: float = document["tokens"]
+    return min(float(quota), tokens + passed * quota / MINUTE_SECONDS)
 
 
 class MinuteQuota:
