@@ -193,8 +193,11 @@ def test_fetch_now__route_and_day__is_queued_and_followed(
     waiting = admin_client.get(f"{FETCHES}{fetch.pk}/change/").content.decode()
     assert f'hx-get="{FETCHES}{fetch.pk}/change/"' in waiting
     pulled(provider)
+    follows = {"HX-Request": "true"}
+    answer = admin_client.get(f"{FETCHES}{fetch.pk}/change/", headers=follows)
+    assert answer["HX-Refresh"] == "true"
     done = admin_client.get(f"{FETCHES}{fetch.pk}/change/").content.decode()
-    assert "1 offers of this route and day stand as of then: 1 new" in done
+    assert "Of this route and day 1 offer stands as of then: 1 new" in done
     assert f'hx-get="{FETCHES}{fetch.pk}/change/"' not in done
     assert "unknown_currency" in done
     listed = admin_client.get(f"{FETCHES}?provider={provider.name}&origin=sfo").content.decode()
@@ -205,7 +208,7 @@ def test_fetch_now__route_and_day__is_queued_and_followed(
     for refused in ("add/", f"{fetch.pk}/delete/"):
         assert admin_client.post(FETCHES + refused, {"post": "yes"}).status_code == 403
     shown = page(admin_client, provider)
-    assert "1 fetches were done, 0 failed" in shown
+    assert "1 fetch was done, 0 failed" in shown
     assert "healthy" in shown
 
 
@@ -352,12 +355,22 @@ def test_task__every_minute__sends_providers_with_something_to_do(
         idle = FlightProvider.objects.create(
             name=tenants.unique("idle"), kind="duffel", base_url=front.url
         )
+        failing = FlightProvider.objects.create(
+            name=tenants.unique("failing"),
+            kind="duffel",
+            base_url=front.url,
+            priority=1,
+            consecutive_failures=1,
+        )
+        operations.save_route(
+            route=ProviderRoute(provider=failing, origin="SFO", destination="JFK"), actor=None
+        )
         FlightProvider.objects.filter(pk=provider.pk).update(
             pause_reason="over", paused_until=timezone.now() - timedelta(seconds=1)
         )
     pull_due_offers()
     pulls = [each["provider_id"] for each in sent if each["name"] == operations.PULL_TASK]
-    assert str(provider.pk) in pulls
+    assert pulls.index(str(provider.pk)) < pulls.index(str(failing.pk))
     assert str(idle.pk) not in pulls
     assert fresh(provider).pause_reason == ""
     pulled(provider)
@@ -366,6 +379,7 @@ def test_task__every_minute__sends_providers_with_something_to_do(
     assert str(provider.pk) not in [each["provider_id"] for each in sent]
     with operator_scope():
         idle.delete()
+        failing.delete()
     purge_provider_fetches()
     with operator_scope():
         assert ProviderFetch.objects.filter(provider=provider).count() == 2

@@ -418,7 +418,7 @@ def test_pull__provider_that_hangs__ends_in_time(
     front: ShopFront, clock: Clock, journeys: Journeys
 ) -> None:
     provider = make_provider(front)
-    plan(provider)
+    plan(provider, days_ahead=3)
     front.put_up(Reply(hangs=True))
     with override_config({"provider.read_timeout": 0.05, "provider.attempts": 2}):
         (fetch,) = pull(provider, clock)
@@ -662,6 +662,20 @@ def test_pause__with_and_without_an_end__keeps_the_provider_from_being_asked(
     assert caught.value.errors[0].field == "until"
 
 
+@pytest.mark.parametrize("token", ["töken", "to\nken", " \n"])
+def test_credentials__that_no_header_can_have__are_named(
+    front: ShopFront, clock: Clock, token: str
+) -> None:
+    provider = make_provider(front)
+    plan(provider)
+    with override_config({"provider.duffel.token": token}):
+        assert pull(provider, clock) == []
+        assert "provider.duffel.token" in situation(provider, clock()).told
+    with override_config({"provider.duffel.token": " pasted \n"}):
+        pull(provider, clock)
+    assert front.requests[0].headers["authorization"] == "Bearer pasted"
+
+
 def test_credentials__missing__are_named_and_nobody_is_asked(
     front: ShopFront, clock: Clock
 ) -> None:
@@ -853,4 +867,4 @@ def test_backoff__retry_after__is_heeded_up_to_ten_seconds() -> None:
 def test_credentials__seeded__are_secret_and_have_no_value() -> None:
     for key in CREDENTIALS:
         assert ConfigKey.objects.get(pk=key).is_secret, key
-        assert not SystemConfig.objects.filter(config_key=key).exists(), key
+        assert not SystemConfig.objects.filter(config_key=key, enterprise=None).exists(), key

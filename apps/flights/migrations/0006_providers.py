@@ -67,9 +67,9 @@ class Migration(migrations.Migration):
                             "kind",
                             models.TextField(
                                 choices=[
-                                    ("amadeus", "Amadeus Flight Offers Search v2"),
-                                    ("duffel", "Duffel offer requests v2"),
-                                    ("kiwi", "Kiwi Tequila search v2"),
+                                    ("amadeus", "Amadeus"),
+                                    ("duffel", "Duffel"),
+                                    ("kiwi", "Kiwi Tequila"),
                                 ],
                                 help_text="How it is asked; its credentials go by this. Never changes.",
                             ),

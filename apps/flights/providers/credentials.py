@@ -32,7 +32,16 @@ def credentials_of(kind: str, buyer: HasId | None = None) -> tuple[str, ...]:
             found = configs.together("provider.kiwi.api_key", tenant=buyer)
     except SecretUnreadable as error:
         raise ProviderFault("no_credentials", f"A credential does not open: {error}") from error
+    found = tuple(value.strip() if value else "" for value in found)
     missing = [key for key, value in zip(KEYS[kind], found, strict=True) if not value]
     if missing:
         raise ProviderFault("no_credentials", f"Set {' and '.join(missing)} first.")
+    unusable = [
+        key
+        for key, value in zip(KEYS[kind], found, strict=True)
+        if not (value.isascii() and value.isprintable())
+    ]
+    if unusable:
+        detail = f"{' and '.join(unusable)}: there are characters in it that no header can have."
+        raise ProviderFault("no_credentials", detail)
     return found

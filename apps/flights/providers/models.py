@@ -16,9 +16,9 @@ class FlightProvider(models.Model):
     """Somebody who sells flights and answers searches over HTTP."""
 
     class Kind(models.TextChoices):
-        AMADEUS = "amadeus", "Amadeus Flight Offers Search v2"
-        DUFFEL = "duffel", "Duffel offer requests v2"
-        KIWI = "kiwi", "Kiwi Tequila search v2"
+        AMADEUS = "amadeus", "Amadeus"
+        DUFFEL = "duffel", "Duffel"
+        KIWI = "kiwi", "Kiwi Tequila"
 
     id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
     name = models.TextField(

@@ -111,6 +111,9 @@ class _Run:
             fault = run_fetch(fetch=fetch, clock=self.clock)
             if fault is not None and fault.code == "unauthorised":
                 refused.add(fetch.enterprise_id)
+            if fault is not None and fault.code == "timeout":
+                # Whoever hangs gets one chance a turn: the worker is for the others too.
+                break
         return taken
 
     def _asked_for(self) -> ProviderFetch | None:
@@ -376,7 +379,7 @@ def end_lost_fetches(*, now: datetime) -> int:
         status=Status.FAILED,
         finished_at=now,
         error_code="lost",
-        error="Its worker was killed before it came to its end. Nothing of it was stored.",
+        error="No worker came to its end with it. Nothing of it was stored.",
     )
 
 

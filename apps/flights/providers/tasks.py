@@ -21,15 +21,22 @@ SOFT_LIMIT_SECONDS = 400
 HARD_LIMIT_SECONDS = 430
 
 
+def _turn(provider: FlightProvider) -> tuple[bool, int, str]:
+    return (provider.consecutive_failures > 0, provider.priority, provider.name)
+
+
 @shared_task
 def pull_due_offers(**kwargs: Any) -> None:
-    """Queue a task for each provider with something to fetch, by priority."""
+    """Queue a task for each provider with something to fetch.
+
+    By priority, and those that fail after those that answer: they may hold a worker for long.
+    """
     now = timezone.now()
     with operator_scope():
         operations.end_pauses(now=now)
         if lost := pulling.end_lost_fetches(now=now):
             log.warning("provider_fetches_lost", fetches=lost)
-        for provider in FlightProvider.objects.order_by("priority", "name"):
+        for provider in sorted(FlightProvider.objects.all(), key=_turn):
             if has_work(provider, now=now):
                 operations.send_pull(provider)
 

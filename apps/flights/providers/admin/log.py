@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -107,6 +107,20 @@ class ProviderFetchAdmin(ReadOnly, OperationAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         return KeysetChangeList
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        if "HX-Request" in request.headers and object_id:
+            fetch = self.get_object(request, object_id)
+            if fetch is not None and fetch.finished_at is not None:
+                # Whoever follows it sees the whole page anew, with what came of it.
+                return HttpResponse(headers={"HX-Refresh": "true"})
+        return super().changeform_view(request, object_id, form_url, extra_context)
 
     @display(description="Route")
     def journey(self, fetch: ProviderFetch) -> str:

@@ -240,7 +240,6 @@ class FlightProviderAdmin(OperationAdmin):
         "name",
         "standing",
         "told",
-        "kind",
         "used_today",
         "used_minute",
         "last_success_at",
