@@ -31,7 +31,7 @@ GROUPS = {
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flights", "0005_layover_places"),
+        ("flights", "0008_search"),
         ("configs", "0002_seeds"),
         BEAT_MIGRATION,
         *AUTH_MIGRATIONS,
