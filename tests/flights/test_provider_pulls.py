@@ -250,8 +250,17 @@ def test_pull__priced_for_one_enterprise__is_seen_by_it_alone(
         assert {owner for owner, offer in stand.items() if str(offer.pk) in body} == seen
 
 
+def seen(api: Any, provider: FlightProvider, journeys: Journeys) -> dict[str, str]:
+    """Return when a tenant is told that the provider's offers were seen, by their ids."""
+    search = {"origin": "SFO", "destination": "JFK", "departure_date": journeys.day.isoformat()}
+    results = api.get("/api/v1/flights/search", search).json()["results"]
+    mine = [each for each in results if each["provider"] == provider.name]
+    assert {each["age_minutes"] for each in mine} <= {0}
+    return {each["id"]: each["seen_at"] for each in mine}
+
+
 def test_pull__unchanged_answer__writes_no_offer_and_is_fresh_by_its_fetch(
-    front: ShopFront, clock: Clock, journeys: Journeys
+    front: ShopFront, clock: Clock, journeys: Journeys, api: Any
 ) -> None:
     provider = make_provider(front)
     route = plan(provider)
@@ -259,10 +268,16 @@ def test_pull__unchanged_answer__writes_no_offer_and_is_fresh_by_its_fetch(
     pull(provider, clock)
     before = versions(provider)
     assert len(before) == 2
+    named = seen(api, provider, journeys)
+    assert len(named) == 2
     clock.pass_by(minutes=61)
     again = pull(provider, clock)[-1]
     assert counts(again) == (0, 0, 2, 0)
     assert versions(provider) == before
+    # Its price was named again, which a search tells.
+    again_named = seen(api, provider, journeys)
+    assert min(again_named.values()) > max(named.values())
+    assert again_named.keys() == named.keys()
     assert freshness([route.pk], now=clock())[route.pk].newest_at == clock()
 
 

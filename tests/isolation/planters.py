@@ -95,6 +95,11 @@ PLANTERS: dict[str, str] = {
         select id, %(enterprise)s, 'ORD', 'DEN', 1, 10080, false
         from flight_providers where name = 'kiwi'
     """,
+    "offer_confirmations": """
+        insert into offer_confirmations (
+            provider, origin, destination, day, enterprise_id, confirmed_at
+        ) values ('planted', 'ORD', 'DEN', current_date, %(enterprise)s, now())
+    """,
     "provider_fetches": """
         insert into provider_fetches (
             provider_id, enterprise_id, origin, destination, day, status, finished_at

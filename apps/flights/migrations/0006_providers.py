@@ -31,7 +31,8 @@ GROUPS = {
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flights", "0008_search"),
+        ("flights", "0005_layover_places"),
+        ("flights", "0005_connection_times"),
         ("configs", "0002_seeds"),
         BEAT_MIGRATION,
         *AUTH_MIGRATIONS,
@@ -39,8 +40,9 @@ class Migration(migrations.Migration):
     operations = [
         migrations.SeparateDatabaseAndState(
             database_operations=[
-                InstallSQL("flights", "providers", digest="0e46189e7a29f89f"),
-                InstallSQL("flights", "provider_offers", digest="d5703a3fa57203ad"),
+                InstallSQL("flights", "providers", digest="0cf104a16807a28e"),
+                InstallSQL("flights", "offer_confirmations", digest="076ef3fa324b394f"),
+                InstallSQL("flights", "provider_offers", digest="6f20853e0799363d"),
             ],
             state_operations=[
                 migrations.CreateModel(

@@ -385,6 +385,7 @@ def end_lost_fetches(*, now: datetime) -> int:
 
 def purge_fetches(*, now: datetime) -> int:
     """Delete fetches with their rejects after 30 days, a batch a transaction; return how many."""
+    _forget_confirmations(before=(now - timedelta(days=2)).date())
     deleted = 0
     while True:
         old = ProviderFetch.objects.filter(created_at__lt=now - KEPT_FOR).order_by("created_at")
@@ -393,6 +394,12 @@ def purge_fetches(*, now: datetime) -> int:
             return deleted
         ProviderFetch.objects.filter(pk__in=batch).delete()
         deleted += len(batch)
+
+
+def _forget_confirmations(*, before: date) -> None:
+    """Delete what says how fresh the offers of days gone by are."""
+    with connections[current_alias()].cursor() as cursor:
+        cursor.execute("delete from offer_confirmations where day < %s", [before])
 
 
 def _buyer(enterprise_id: UUID | None) -> TenantRef | None:

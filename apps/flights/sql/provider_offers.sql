@@ -121,6 +121,11 @@ begin
     from merged m;
     unchanged := staged - inserted - updated;
     withdrawn := withdraw_provider_offers(f, seller);
+    insert into offer_confirmations as c (
+        provider, origin, destination, day, enterprise_id, confirmed_at
+    ) values (seller, f.origin, f.destination, f.day, f.enterprise_id, now())
+    on conflict (provider, origin, destination, day, enterprise_id)
+        do update set confirmed_at = excluded.confirmed_at;
 end
 $$;
 

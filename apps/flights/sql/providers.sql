@@ -82,7 +82,7 @@ select public.enable_audit('public.provider_routes', ignored => '{updated_at}');
 
 -- A fetch is one answer for one route and day. Once it is done, what stands of that provider, route
 -- and day (and enterprise) is what this answer said, so that its time is how fresh each of those
--- offers is: an offer that is seen again unchanged is not written for that.
+-- offers is (offer_confirmations has the last one's).
 create table public.provider_fetches (
     id uuid primary key default uuidv7(),
     provider_id uuid not null references public.flight_providers (id) on delete cascade,

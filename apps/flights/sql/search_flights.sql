@@ -38,8 +38,12 @@ return json_strip_nulls(json_build_object(
         then json '["arrival_time", "date", "fare", "carrier"]' else json '[]' end,
     'score', score,
     'explanation', explanation,
-    'seen_at', o.seen_at,
-    'age_minutes', floor(extract(epoch from now() - o.seen_at) / 60)::bigint,
+    'seen_at', offer_seen_at(
+        o.seen_at, o.provider, o.origin_airport, o.destination_airport, o.departure_day, o.private
+    ),
+    'age_minutes', floor(extract(epoch from now() - offer_seen_at(
+        o.seen_at, o.provider, o.origin_airport, o.destination_airport, o.departure_day, o.private
+    )) / 60)::bigint,
     'expires_at', o.expires_at
 ))::text;
 
