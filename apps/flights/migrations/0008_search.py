@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 InstallSQL("flights", "search_offers", digest="029f30139eca0846"),
                 InstallSQL("flights", "search_matches", digest="c09a0ef2c20196a4"),
                 InstallSQL("flights", "search_score", digest="5fe3660fdfbc7762"),
-                InstallSQL("flights", "search_flights", digest="80e669b2c3f62b7e"),
+                InstallSQL("flights", "search_flights", digest="49f277fd94aee67a"),
             ],
             state_operations=[
                 migrations.CreateModel(
