@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                 InstallSQL("flights", "restate_ground", digest="5a77bfa208a87261"),
                 InstallSQL("flights", "search_offers", digest="029f30139eca0846"),
                 InstallSQL("flights", "search_matches", digest="c09a0ef2c20196a4"),
-                InstallSQL("flights", "search_score", digest="5fe3660fdfbc7762"),
+                InstallSQL("flights", "search_score", digest="cc8153b8b73f9b28"),
                 InstallSQL("flights", "search_flights", digest="49f277fd94aee67a"),
             ],
             state_operations=[
