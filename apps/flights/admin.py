@@ -28,6 +28,7 @@ from apps.flights.models import (
     OfferImport,
     OfferReject,
 )
+from apps.flights.providers import admin as _providers  # noqa: F401  # where Django looks
 from apps.flights.queries import has_inventory
 from apps.flights.tasks import roll_demo_horizon
 from layoverhq.admin_site import go_to

@@ -13,6 +13,7 @@ from django.utils import timezone
 from apps.flights import composed_days, imports, operations, restating
 from apps.flights.airports import ground
 from apps.flights.demo import PROVIDER
+from apps.flights.providers import tasks as _providers  # noqa: F401  # where Celery looks
 from apps.flights.queries import has_inventory
 from layoverhq.tenancy import operator_scope
 

@@ -49,6 +49,7 @@ def test_tenant_tables__catalogue__are_found(database):
         "enterprises", "domains", "users", "api_keys", "offboardings", "travellers", "audit_log",
         "system_configs", "config_release_tenants", "snapshot_changes", "flag_exposures",
         "tracked_events", "offer_imports", "offer_rejects",
+        "provider_routes", "provider_fetches", "offer_confirmations",
     }  # fmt: skip
 
 
