@@ -19,6 +19,13 @@ from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
 from apps.flights import connection_admin  # noqa: F401  # registers its pages
+from apps.flights.admin_filters import DestinationFilter, OriginFilter
+from apps.flights.admin_pages import (  # noqa: F401 - registered there
+    PartitionAdmin,
+    PopularRouteAdmin,
+    RouteAdmin,
+    SearchPlaygroundAdmin,
+)
 from apps.flights.demo import PROVIDER
 from apps.flights.models import (
     EnterpriseFlight,
@@ -64,23 +71,6 @@ class DayFilter(InputFilter):
         return queryset.filter(
             departure_day__range=(today, today + timedelta(days=WINDOW_DAYS - 1))
         )
-
-
-class AirportFilter(TextFilter):
-    placeholder = "IATA code"
-
-    def matching(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return super().matching(queryset, value.upper())
-
-
-class OriginFilter(AirportFilter):
-    title = "origin"
-    parameter_name = field = "origin_airport"
-
-
-class DestinationFilter(AirportFilter):
-    title = "destination"
-    parameter_name = field = "destination_airport"
 
 
 class EnterpriseFilter(TextFilter):

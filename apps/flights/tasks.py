@@ -10,7 +10,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from apps.flights import composed_days, imports, operations, restating
+from apps.flights import composed_days, imports, operations, popularity, restating
 from apps.flights.airports import ground
 from apps.flights.demo import PROVIDER
 from apps.flights.providers import tasks as _providers  # noqa: F401  # where Celery looks
@@ -86,3 +86,11 @@ def purge_offer_imports(**kwargs: Any) -> None:
     with operator_scope():
         purged = imports.purge_offer_imports(now=timezone.now())
     log.info("offer_imports_purged", imports=purged)
+
+
+@shared_task
+def refresh_popular_routes(**kwargs: Any) -> None:
+    """Count the shared offers of days that were loaded or expire, and rank their routes."""
+    with operator_scope():
+        days = popularity.refresh_popular_routes(now=timezone.now())
+    log.info("popular_routes_refreshed", days=days)

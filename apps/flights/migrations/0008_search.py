@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 InstallSQL("flights", "layover_preferences", digest="c75aaf25f2007798"),
-                InstallSQL("flights", "restate_ground", digest="5a77bfa208a87261"),
+                InstallSQL("flights", "restate_ground", digest="f6bd3f5f14fb86b5"),
                 InstallSQL("flights", "search_offers", digest="029f30139eca0846"),
                 InstallSQL("flights", "search_matches", digest="c09a0ef2c20196a4"),
                 InstallSQL("flights", "search_score", digest="cc8153b8b73f9b28"),
