@@ -37,7 +37,9 @@ def own_airport() -> str:
     return codes[next(_places) * 7919 % len(codes)]
 
 
-def question(airport: str, *, days: int = 3, hour: int = 9, hours: float = 9, **more: Any) -> dict[str, str]:
+def question(
+    airport: str, *, days: int = 3, hour: int = 9, hours: float = 9, **more: Any
+) -> dict[str, str]:
     """Return the parameters of a layover that begins at this hour on the airport's clock."""
     zone = ZoneInfo(airports.get()[airport])
     today = timezone.now().astimezone(zone).replace(tzinfo=None, minute=0, second=0, microsecond=0)
