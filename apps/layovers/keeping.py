@@ -297,7 +297,8 @@ def gathered(asked: Asked, *, now: datetime) -> Inputs:
         connection=connection_of(
             airport=question.airport,
             gap_minutes=question.gap_minutes,
-            crosses_border=enters or leaves,
+            enters=enters,
+            leaves=leaves,
         ),
         visa=visa_hint(country=here.country, passport=question.passport, crosses_border=enters),
         weights=asked.weights,
