@@ -337,6 +337,7 @@ def test_warm__most_used_airport__has_real_analyses_that_are_found(busy: str) ->
 # Tasks
 
 
+@pytest.mark.usefixtures("enterprise")
 def test_task__weather__asks_for_hubs_in_use_and_tells_search(
     busy: str, weather: WeatherServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
