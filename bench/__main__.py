@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import composing, configs, flags, flights, layovers, scoring, stage
+from bench import analyses, composing, configs, flags, flights, layovers, scoring, stage
 from layoverhq.stack import Endpoints
 
 PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
     "layovers.place": layovers.by_place,
     "layovers.expired": layovers.expired,
     "layovers.popular": layovers.popular,
+    "layovers.analyses": analyses.analyses,
     "configs.reads": configs.reads,
     "configs.propagation": configs.propagation,
     "configs.snapshot": configs.snapshot,
