@@ -12,6 +12,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from apps.flights.providers import models as _providers  # noqa: F401  # where Django looks
 from apps.tenants.models import Enterprise
 from layoverhq.identifiers import UUID7, uuid7
 

@@ -117,6 +117,14 @@ ROUTES: dict[str, Route] = {
     "api-flight-import-job": Route(
         Scope.FLIGHTS_WRITE, ids=lambda victim: {"import_id": victim.import_id}
     ),
+    "api-layover-analysis": Route(
+        Scope.LAYOVERS_READ,
+        query={
+            "airport": "DEN",
+            "arrival": f"{TOMORROW}T09:00",
+            "departure": f"{TOMORROW}T18:00",
+        },
+    ),
     "api-config-list": Route(Scope.CONFIGS_READ),
     "api-config": Route(
         Scope.CONFIGS_READ, ids=config_key, everybodys=True, writes=frozenset({"put", "delete"})
