@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import IO, Any
@@ -29,10 +30,11 @@ from django.utils import timezone
 
 from apps.flights.airports import airports, ground
 from apps.flights.models import OfferImport
-from apps.flights.offers.lines import GZIP_MAGIC, Line, Unreadable, lines
-from apps.flights.offers.ndjson import read_offer
+from apps.flights.offers.lines import GZIP_MAGIC, Unreadable, lines
+from apps.flights.offers.formats import NDJSON, SUFFIXES, reader
+from apps.flights.offers.journeys import Journeys
 from apps.flights.offers.normalised import NormalisedOffer, Refused
-from apps.flights.offers.staging import COLUMNS, staging_rows
+from apps.flights.offers.staging import COLUMNS, staging_lines
 from apps.tenants.offboarding import transaction_on
 from layoverhq.errors import Conflict, DomainError, InvalidInput
 from layoverhq.tenancy import OPERATOR, TenantRef, atomic, current_alias, tenant_scope
@@ -40,7 +42,8 @@ from layoverhq.tenancy import OPERATOR, TenantRef, atomic, current_alias, tenant
 log = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 262_144
-NOTE_SECONDS = 1.0
+# So many lines are read while the server stores as many before them.
+CHUNK_LINES = 20_000
 # The table keeps no more of one file; all are counted.
 REJECTS_KEPT = 10_000
 MAXIMUM_WAITING = 20
@@ -56,11 +59,12 @@ COPY_OFFERS = f"copy pg_temp.imported_offers ({COLUMNS}) from stdin"
 COPY_REJECTS = """
 copy pg_temp.imported_rejects (line, reason, field, detail, excerpt) from stdin
 """
-STORE = "select inserted, updated, unchanged, duplicates from store_imported_offers(%s, %s)"
+MERGE = "select inserted, updated, unchanged from merge_imported_offers(%s)"
+ENTER_REJECTS = "select enter_import_rejects(%s, %s)"
 FINISH = """
 update offer_imports
 set status = 'done', finished_at = clock_timestamp(), bytes_done = bytes_received, lines_done = %s,
-    inserted = %s, updated = %s, unchanged = %s, rejected = %s
+    rejected = %s, inserted = %s, updated = %s, unchanged = %s
 where id = %s
 """
 
@@ -115,7 +119,11 @@ def spool(stream: IO[bytes], *, expected: int) -> Spool:
 
 
 def receive_import(
-    *, tenant: TenantRef, body: Spool, idempotency_key: str | None = None
+    *,
+    tenant: TenantRef,
+    body: Spool,
+    content_type: str = NDJSON,
+    idempotency_key: str | None = None,
 ) -> OfferImport:
     """Keep a body to be loaded, unless it is here already; return its job.
 
@@ -133,11 +141,11 @@ def receive_import(
                 [f"receive offers {tenant.id}"],
             )
         own = OfferImport.objects.filter(enterprise_id=tenant.id)
-        if known := _known(own, body, idempotency_key):
+        if known := _known(own, body, content_type, idempotency_key):
             return known
         if own.filter(status__in=PENDING).count() >= MAXIMUM_WAITING:
             raise TooManyImports(f"At most {MAXIMUM_WAITING} imports wait at once.")
-        suffix = "ndjson.gz" if body.is_gzip else "ndjson"
+        suffix = SUFFIXES[content_type] + (".gz" if body.is_gzip else "")
         stored = default_storage.save(
             f"imports/{tenant.id}/{body.sha256[:16]}.{suffix}", File(body.file)
         )
@@ -145,6 +153,7 @@ def receive_import(
             received = OfferImport.objects.create(
                 enterprise_id=tenant.id,
                 idempotency_key=idempotency_key,
+                content_type=content_type,
                 content_sha256=body.sha256,
                 bytes_received=body.size,
                 file=stored,
@@ -162,15 +171,16 @@ def receive_import(
         return received
 
 
-def _known(own: Any, body: Spool, key: str | None) -> OfferImport | None:
+def _known(own: Any, body: Spool, content_type: str, key: str | None) -> OfferImport | None:
+    same = (body.sha256, content_type)
     if key is not None:
         named: OfferImport | None = own.filter(idempotency_key=key).first()
-        if named is not None and named.content_sha256 != body.sha256:
+        if named is not None and (named.content_sha256, named.content_type) != same:
             raise ImportKeyReused
         return named
     # An older one of the same content does not count: what came between may have changed offers.
     latest: OfferImport | None = own.order_by("-id").first()
-    if latest is None or latest.content_sha256 != body.sha256:
+    if latest is None or (latest.content_sha256, latest.content_type) != same:
         return None
     return None if latest.status == OfferImport.Status.FAILED else latest
 
@@ -262,53 +272,76 @@ def _discard(job: OfferImport) -> None:
     OfferImport.objects.filter(pk=job.pk).update(file="")
 
 
+Reject = tuple[int, str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Some lines of a file as COPY takes them, and how far the file is read with them."""
+
+    staged: str
+    days: tuple[date, date] | None
+    rejects: list[Reject]
+    rejected: int
+    lines: int
+    bytes: int
+
+
 @dataclass(slots=True)
 class _Reading:
-    """How far a file is read, and what was refused of it."""
+    """A file on its way through; one thread reads it."""
 
-    job: OfferImport
     file: IO[bytes]
+    content_type: str
+    journeys: Journeys = field(default_factory=Journeys)
     lines: int = 0
     rejected: int = 0
-    first_day: date | None = None
-    last_day: date | None = None
-    rejects: list[tuple[int, str, str, str, str]] = field(default_factory=list)
-    noted_at: float = field(default_factory=time.monotonic)
+    rejects: list[Reject] = field(default_factory=list)
+    offers: list[tuple[int, NormalisedOffer]] = field(default_factory=list)
 
-    def offers(self) -> Iterator[tuple[int, NormalisedOffer]]:
-        """Yield each usable offer with its line's number."""
-        zones, now = airports.get(), timezone.now()
-        for line in lines(self.file, most_bytes=settings.IMPORT_UNPACKED_LIMIT_BYTES):
+    def chunks(self) -> Iterator[_Chunk]:
+        """Yield the file by pieces. Raises Unreadable."""
+        read_line = reader(self.content_type, zones=airports.get(), now=timezone.now())
+        ends = CHUNK_LINES
+        for line in lines(
+            self.file,
+            most_bytes=settings.IMPORT_UNPACKED_LIMIT_BYTES,
+        ):
             self.lines = line.number
             try:
-                if line.refusal:
-                    raise line.refusal
-                offer = read_offer(line.text, zones=zones, now=now)
+                if (offer := read_line(line)) is not None:
+                    self.offers.append((line.number, offer))
             except Refused as refusal:
-                self._reject(line, refusal)
-            else:
-                day = offer.departure_day
-                self.first_day = min(self.first_day or day, day)
-                self.last_day = max(self.last_day or day, day)
-                yield line.number, offer
-            if time.monotonic() - self.noted_at >= NOTE_SECONDS:
-                self._note()
+                self._reject(line.number, refusal, line.excerpt)
+            if line.number >= ends:
+                ends = line.number + CHUNK_LINES
+                yield self._chunk()
+        yield self._chunk()
 
-    def _reject(self, line: Line, refusal: Refused) -> None:
+    def _reject(self, number: int, refusal: Refused, excerpt: str = "") -> None:
         self.rejected += 1
-        if len(self.rejects) < REJECTS_KEPT:
-            self.rejects.append(
-                (line.number, refusal.reason, refusal.field, refusal.detail, line.excerpt)
-            )
+        if self.rejected <= REJECTS_KEPT:
+            self.rejects.append((number, refusal.reason, refusal.field, refusal.detail, excerpt))
 
-    def _note(self) -> None:
-        """Save progress at once: the load has its transaction on another connection."""
-        self.noted_at = time.monotonic()
-        OfferImport.objects.filter(pk=self.job.pk).update(
-            bytes_done=min(self.file.tell(), self.job.bytes_received),
-            lines_done=self.lines,
-            rejected=self.rejected,
+    def _chunk(self) -> _Chunk:
+        repeated = self.journeys.repeated(
+            [offer.digest for _, offer in self.offers], [number for number, _ in self.offers]
         )
+        for position, first in repeated.items():
+            refusal = Refused("duplicate", "", f"Line {first} has the same offer.")
+            self._reject(self.offers[position][0], refusal)
+        fresh = [pair for position, pair in enumerate(self.offers) if position not in repeated]
+        days = [offer.departure.text[:10] for _, offer in fresh]
+        chunk = _Chunk(
+            staged="".join(staging_lines(fresh, known=ground.get())),
+            days=(date.fromisoformat(min(days)), date.fromisoformat(max(days))) if days else None,
+            rejects=self.rejects,
+            rejected=self.rejected,
+            lines=self.lines,
+            bytes=self.file.tell(),
+        )
+        self.offers, self.rejects = [], []
+        return chunk
 
 
 def _store(job: OfferImport) -> None:
@@ -322,24 +355,56 @@ def _store(job: OfferImport) -> None:
     loader = connections[OPERATOR].copy(OPERATOR)
     try:
         with file, transaction_on(loader) as cursor:
-            reading = _Reading(job, file)
+            cursor.execute("set local temp_buffers = '64MB'")
             cursor.execute("select open_import_staging()")
-            with cursor.copy(COPY_OFFERS) as copy:
-                for row in staging_rows(reading.offers(), known=ground.get()):
-                    copy.write_row(row)
-            with cursor.copy(COPY_REJECTS) as copy:
-                for reject in reading.rejects:
-                    copy.write_row(reject)
-            if reading.first_day and reading.last_day:
-                _ensure_partitions(reading.first_day, reading.last_day)
-            cursor.execute(STORE, [job.enterprise_id, job.pk])
-            inserted, updated, unchanged, duplicates = cursor.fetchone()
-            rejected = reading.rejected + duplicates
-            cursor.execute(FINISH, [reading.lines, inserted, updated, unchanged, rejected, job.pk])
+            counts = [0, 0, 0]
+            days: tuple[date, date] | None = None
+            for chunk in _ahead(_Reading(file, job.content_type).chunks()):
+                if chunk.days:
+                    days = _partitioned(days, chunk.days)
+                with cursor.copy(COPY_OFFERS) as copy:
+                    copy.write(chunk.staged)
+                cursor.execute(MERGE, [job.enterprise_id])
+                counts = [so_far + more for so_far, more in zip(counts, cursor.fetchone(), strict=True)]
+                with cursor.copy(COPY_REJECTS) as copy:
+                    for reject in chunk.rejects:
+                        copy.write_row(reject)
+                _note(job, chunk)
+            cursor.execute(ENTER_REJECTS, [job.enterprise_id, job.pk])
+            cursor.execute(FINISH, [chunk.lines, chunk.rejected, *counts, job.pk])
     except psycopg.errors.ObjectNotInPrerequisiteState as error:
         raise Unreadable("enterprise_leaving", "The enterprise takes no offers.") from error
     finally:
         loader.close()
+
+
+def _ahead(chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
+    """Yield what another thread reads: a chunk while the server works at the one before."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="offer-reader") as pool:
+        context = copy_context()
+        upcoming = pool.submit(context.run, next, chunks, None)
+        while (chunk := upcoming.result()) is not None:
+            upcoming = pool.submit(context.run, next, chunks, None)
+            yield chunk
+
+
+def _note(job: OfferImport, chunk: _Chunk) -> None:
+    """Save progress at once: the load has its transaction on another connection."""
+    OfferImport.objects.filter(pk=job.pk).update(
+        bytes_done=min(chunk.bytes, job.bytes_received),
+        lines_done=chunk.lines,
+        rejected=chunk.rejected,
+    )
+
+
+def _partitioned(standing: tuple[date, date] | None, days: tuple[date, date]) -> tuple[date, date]:
+    """Make the partitions that days need beyond those that stand; return what stands then."""
+    first, last = days
+    if standing is not None:
+        first, last = min(first, standing[0]), max(last, standing[1])
+    if (first, last) != standing:
+        _ensure_partitions(first, last)
+    return first, last
 
 
 def _ensure_partitions(first: date, last: date) -> None:

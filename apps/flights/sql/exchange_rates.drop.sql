@@ -1,0 +1,4 @@
+drop function public.reprice_offers(date, text[], numeric[], date[], integer);
+drop function public.half_even(numeric);
+drop table public.exchange_rate_fetches;
+drop table public.exchange_rates;
