@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Final
-from xml.etree.ElementTree import Element, ParseError
-
-from defusedxml import DefusedXmlException, ElementTree
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from apps.flights.money import CURRENCIES
 
@@ -47,9 +46,13 @@ def rates_of_document(document: bytes) -> list[ToldRate]:
     Currencies that are no more, such as a neighbour's that took the euro, are left out.
     """
     try:
-        root = ElementTree.fromstring(document)
-    except (ParseError, DefusedXmlException, LookupError, ValueError) as error:
-        raise Unusable(f"This is no XML that we take: {error!r:.200}") from error
+        text = document.decode("utf-8-sig")
+        # Only a document type can declare entities. As a text, it has no encoding of its own.
+        if "<!DOCTYPE" in text:
+            raise Unusable("It has a document type, as none of the ECB has.")
+        root = ElementTree.fromstring(text)  # noqa: S314  # without a document type
+    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+        raise Unusable(f"This is no XML: {error}.") from error
     if root.tag != _ENVELOPE:
         raise Unusable("This is no envelope of the ECB.")
     told = [
@@ -80,6 +83,19 @@ def rates_of_table(table: bytes, *, since: date = date.min) -> list[ToldRate]:
         raise Unusable("The first column is not “Date”.")
     header, *days = rows
     return _checked([rate for row in days for rate in _rates_of_row(header, row, since)])
+
+
+def table_of(told: Sequence[ToldRate]) -> str:
+    """Return rates as the history file has them."""
+    currencies = sorted({rate.currency for rate in told})
+    quotes = {(rate.day, rate.currency): rate.per_euro for rate in told}
+    lines = [
+        ",".join(
+            [day.isoformat(), *(str(quotes.get((day, currency), "N/A")) for currency in currencies)]
+        )
+        for day in sorted({rate.day for rate in told}, reverse=True)
+    ]
+    return "\n".join([",".join(["Date", *currencies]), *lines])
 
 
 def _rates_of_row(header: Sequence[str], row: Sequence[str], since: date) -> Iterator[ToldRate]:

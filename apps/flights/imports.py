@@ -26,15 +26,17 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import connections, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from apps.flights.airports import airports, ground
 from apps.flights.models import OfferImport
-from apps.flights.offers.lines import GZIP_MAGIC, Unreadable, lines
 from apps.flights.offers.formats import NDJSON, SUFFIXES, reader
 from apps.flights.offers.journeys import Journeys
+from apps.flights.offers.lines import GZIP_MAGIC, Unreadable, lines
 from apps.flights.offers.normalised import NormalisedOffer, Refused
 from apps.flights.offers.staging import COLUMNS, staging_lines
+from apps.tenants.models import Enterprise
 from apps.tenants.offboarding import transaction_on
 from layoverhq.errors import Conflict, DomainError, InvalidInput
 from layoverhq.tenancy import OPERATOR, TenantRef, atomic, current_alias, tenant_scope
@@ -48,8 +50,11 @@ CHUNK_LINES = 20_000
 REJECTS_KEPT = 10_000
 MAXIMUM_WAITING = 20
 MAXIMUM_ATTEMPTS = 5
+# The file is kept, so that an operator can have it loaded after all.
+WORTH_ANOTHER = ("gave_up", "cancelled")
 STALLED_AFTER = timedelta(minutes=1)
 KEPT_FOR = timedelta(days=30)
+FILES_KEPT_FOR = timedelta(days=7)
 LOAD_TASK = "apps.flights.tasks.load_offer_imports"
 
 PENDING = (OfferImport.Status.QUEUED, OfferImport.Status.LOADING)
@@ -65,7 +70,7 @@ FINISH = """
 update offer_imports
 set status = 'done', finished_at = clock_timestamp(), bytes_done = bytes_received, lines_done = %s,
     rejected = %s, inserted = %s, updated = %s, unchanged = %s
-where id = %s
+where id = %s and status = 'loading'
 """
 
 
@@ -73,6 +78,22 @@ class ImportKeyReused(Conflict):
     """This Idempotency-Key came with another body."""
 
     code = "idempotency_conflict"
+
+
+class NotRetryable(Conflict):
+    """This import cannot be loaded again."""
+
+    code = "not_retryable"
+
+
+class NotCancellable(Conflict):
+    """This import has ended."""
+
+    code = "not_cancellable"
+
+
+class Cancelled(Exception):
+    """An operator ended the import while it was loaded."""
 
 
 class TooManyImports(DomainError):
@@ -203,6 +224,55 @@ def load_offer_imports(*, enterprise_id: UUID) -> int:
     return loaded
 
 
+def retry_import(*, job: OfferImport) -> OfferImport:
+    """Load a failed import once more, after what waits before it. Raises NotRetryable."""
+    with atomic():
+        locked = OfferImport.objects.select_for_update().get(pk=job.pk)
+        if why := retry_obstacle(locked):
+            raise NotRetryable(f"This import {why}.")
+        locked.status = OfferImport.Status.QUEUED
+        locked.attempts = 0
+        locked.problem_code = locked.problem = ""
+        locked.started_at = locked.finished_at = None
+        locked.bytes_done = locked.lines_done = locked.rejected = 0
+        locked.save()
+        transaction.on_commit(
+            lambda: current_app.send_task(
+                LOAD_TASK, kwargs={"enterprise_id": str(locked.enterprise_id)}
+            ),
+            using=current_alias(),
+            robust=True,
+        )
+    return locked
+
+
+def retry_obstacle(job: OfferImport) -> str:
+    """Return why an import cannot be loaded again, empty if it can."""
+    if job.status != OfferImport.Status.FAILED:
+        return "has not failed"
+    if not job.file:
+        return "has lost its file: the enterprise has to send it again"
+    later = OfferImport.objects.filter(
+        enterprise_id=job.enterprise_id, pk__gt=job.pk, status=OfferImport.Status.DONE
+    )
+    # It would bring back prices that newer ones have replaced.
+    return "is older than one that is loaded: the enterprise has to send it again" * later.exists()
+
+
+def cancel_import(*, job: OfferImport, now: datetime) -> OfferImport:
+    """End a waiting or loading import; nothing of it is loaded. Raises NotCancellable.
+
+    A worker that is at it notices after the lines that it has in hand.
+    """
+    with atomic():
+        locked = OfferImport.objects.select_for_update().get(pk=job.pk)
+        if locked.is_finished:
+            raise NotCancellable
+        _end(locked, "cancelled", "An operator cancelled it.", now)
+        log.warning("offer_import_cancelled", offer_import=str(job.pk))
+    return locked
+
+
 def stalled_imports() -> list[UUID]:
     """Return the enterprises whose imports should be moving and may not be."""
     waiting = OfferImport.objects.filter(
@@ -217,10 +287,25 @@ def purge_offer_imports(*, now: datetime) -> int:
     Bodies that a killed worker left behind go as well.
     """
     finished = OfferImport.objects.exclude(status__in=PENDING)
-    for left in finished.exclude(file=""):
+    for left in finished.exclude(file="").filter(
+        ~Q(problem_code__in=WORTH_ANOTHER) | Q(finished_at__lt=now - FILES_KEPT_FOR)
+    ):
         _discard(left)
+    _erase_strays()
     _, deleted = finished.filter(finished_at__lt=now - KEPT_FOR).delete()
     return deleted.get(OfferImport._meta.label, 0)
+
+
+def _erase_strays() -> None:
+    """Delete the bodies of enterprises that are gone."""
+    folders, _ = (
+        default_storage.listdir("imports") if default_storage.exists("imports") else ([], [])
+    )
+    living = {str(pk) for pk in Enterprise.objects.living().values_list("pk", flat=True)}
+    for folder in set(folders) - living:
+        _, files = default_storage.listdir(f"imports/{folder}")
+        for name in files:
+            default_storage.delete(f"imports/{folder}/{name}")
 
 
 @contextmanager
@@ -249,6 +334,8 @@ def _load(job: OfferImport) -> None:
     job.save()
     try:
         _store(job)
+    except Cancelled:
+        log.warning("offer_import_given_up", offer_import=str(job.pk))
     except Unreadable as error:
         _fail(job, error.code, error.detail)
     else:
@@ -257,13 +344,18 @@ def _load(job: OfferImport) -> None:
 
 
 def _fail(job: OfferImport, code: str, detail: str) -> None:
+    _end(job, code, detail, timezone.now())
+    if code not in WORTH_ANOTHER:
+        _discard(job)
+    log.warning("offer_import_failed", offer_import=str(job.pk), code=code)
+
+
+def _end(job: OfferImport, code: str, detail: str, now: datetime) -> None:
     job.status = OfferImport.Status.FAILED
     job.problem_code, job.problem = code, detail
-    job.finished_at = timezone.now()
+    job.finished_at = now
     # The counts of how far it was read stay as they were noted.
     job.save(update_fields=["status", "problem_code", "problem", "finished_at"])
-    _discard(job)
-    log.warning("offer_import_failed", offer_import=str(job.pk), code=code)
 
 
 def _discard(job: OfferImport) -> None:
@@ -303,10 +395,7 @@ class _Reading:
         """Yield the file by pieces. Raises Unreadable."""
         read_line = reader(self.content_type, zones=airports.get(), now=timezone.now())
         ends = CHUNK_LINES
-        for line in lines(
-            self.file,
-            most_bytes=settings.IMPORT_UNPACKED_LIMIT_BYTES,
-        ):
+        for line in lines(self.file, most_bytes=settings.IMPORT_UNPACKED_LIMIT_BYTES):
             self.lines = line.number
             try:
                 if (offer := read_line(line)) is not None:
@@ -365,13 +454,15 @@ def _store(job: OfferImport) -> None:
                 with cursor.copy(COPY_OFFERS) as copy:
                     copy.write(chunk.staged)
                 cursor.execute(MERGE, [job.enterprise_id])
-                counts = [so_far + more for so_far, more in zip(counts, cursor.fetchone(), strict=True)]
+                counts = [sum(both) for both in zip(counts, cursor.fetchone(), strict=True)]
                 with cursor.copy(COPY_REJECTS) as copy:
                     for reject in chunk.rejects:
                         copy.write_row(reject)
                 _note(job, chunk)
             cursor.execute(ENTER_REJECTS, [job.enterprise_id, job.pk])
             cursor.execute(FINISH, [chunk.lines, chunk.rejected, *counts, job.pk])
+            if not cursor.rowcount:
+                raise Cancelled
     except psycopg.errors.ObjectNotInPrerequisiteState as error:
         raise Unreadable("enterprise_leaving", "The enterprise takes no offers.") from error
     finally:
@@ -382,19 +473,29 @@ def _ahead(chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
     """Yield what another thread reads: a chunk while the server works at the one before."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="offer-reader") as pool:
         context = copy_context()
-        upcoming = pool.submit(context.run, next, chunks, None)
+
+        def read() -> _Chunk | None:
+            return context.run(next, chunks, None)
+
+        upcoming = pool.submit(read)
         while (chunk := upcoming.result()) is not None:
-            upcoming = pool.submit(context.run, next, chunks, None)
+            upcoming = pool.submit(read)
             yield chunk
 
 
 def _note(job: OfferImport, chunk: _Chunk) -> None:
-    """Save progress at once: the load has its transaction on another connection."""
-    OfferImport.objects.filter(pk=job.pk).update(
+    """Save progress at once: the load has its transaction on another connection.
+
+    Raises Cancelled.
+    """
+    loading = OfferImport.objects.filter(pk=job.pk, status=OfferImport.Status.LOADING)
+    noted = loading.update(
         bytes_done=min(chunk.bytes, job.bytes_received),
         lines_done=chunk.lines,
         rejected=chunk.rejected,
     )
+    if not noted:
+        raise Cancelled
 
 
 def _partitioned(standing: tuple[date, date] | None, days: tuple[date, date]) -> tuple[date, date]:

@@ -258,9 +258,7 @@ class ExchangeRate(models.Model):
     class Meta:
         db_table = "exchange_rates"
         ordering: ClassVar[list[str]] = ["-rate_date", "currency"]
-        permissions: ClassVar[list[tuple[str, str]]] = [
-            ("fetch_exchangerate", "Can fetch exchange rates")
-        ]
+        permissions = (("fetch_exchangerate", "Can fetch exchange rates"),)
 
     def __str__(self) -> str:
         return f"{self.currency} {self.rate_date}"
@@ -340,10 +338,10 @@ class OfferImport(models.Model):
     class Meta:
         db_table = "offer_imports"
         ordering: ClassVar[list[str]] = ["-id"]
-        permissions: ClassVar[list[tuple[str, str]]] = [
+        permissions = (
             ("retry_offerimport", "Can load a failed import again"),
             ("cancel_offerimport", "Can cancel a waiting or loading import"),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"Import {self.pk}"

@@ -66,9 +66,7 @@ class RateDirectory(Snapshot[Mapping[str, Rate]]):
 rates = RateDirectory()
 
 
-def convert(
-    minor: int, from_currency: str, to_currency: str, on: date
-) -> tuple[int, date]:
+def convert(minor: int, from_currency: str, to_currency: str, on: date) -> tuple[int, date]:
     """Return an amount in another currency's minor units, half to even, and the rate's day.
 
     By the newest rates, which may not be older than `pricing.max_rate_age_days` on the day; the

@@ -28,6 +28,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Flights", "flight", "flights.flight"),
             ("Private offers", "sell", "flights.enterpriseflight"),
             ("Imports", "upload_file", "flights.offerimport"),
+            ("Exchange rates", "currency_exchange", "flights.exchangerate"),
             ("Airports", "connecting_airports", "flights.airport"),
             ("Demo loads", "deployed_code_update", "flights.inventoryload"),
         ),

@@ -64,8 +64,9 @@ class FlightImportView(APIView):
         operation_id="import_flights",
         summary="Send private offers, one a line",
         description=(
-            "As JSON objects or as CSV with a header, plain or gzip. The offers are loaded by a job, all that can be used at once; ask for"
-            " it under its id. The same body, or the same Idempotency-Key, is the same job."
+            "As JSON objects or as CSV with a header, plain or gzip. The offers are loaded by a"
+            " job, all that can be used at once; ask for it under its id. The same body, or the"
+            " same Idempotency-Key, is the same job."
         ),
         request={NDJSON: OpenApiTypes.BINARY, CSV: OpenApiTypes.BINARY},
         parameters=[

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     ]
     operations = [
         migrations.SeparateDatabaseAndState(
-            database_operations=[InstallSQL("flights", "offer_imports", digest="011fba23f92f6a04")],
+            database_operations=[InstallSQL("flights", "offer_imports", digest="79484ae0e1c4cbf9")],
             state_operations=[
                 migrations.CreateModel(
                     name="OfferImport",
@@ -81,10 +81,10 @@ class Migration(migrations.Migration):
                     options={
                         "db_table": "offer_imports",
                         "ordering": ["-id"],
-                        "permissions": [
+                        "permissions": (
                             ("retry_offerimport", "Can load a failed import again"),
                             ("cancel_offerimport", "Can cancel a waiting or loading import"),
-                        ],
+                        ),
                     },
                 ),
                 migrations.CreateModel(

@@ -41,7 +41,9 @@ class Migration(migrations.Migration):
     ]
     operations = [
         migrations.SeparateDatabaseAndState(
-            database_operations=[InstallSQL("flights", "exchange_rates", digest="1d055d4da5fa3dfe")],
+            database_operations=[
+                InstallSQL("flights", "exchange_rates", digest="5404e84fb4ed9f93")
+            ],
             state_operations=[
                 migrations.CreateModel(
                     name="ExchangeRate",
@@ -85,7 +87,7 @@ class Migration(migrations.Migration):
                     options={
                         "db_table": "exchange_rates",
                         "ordering": ["-rate_date", "currency"],
-                        "permissions": [("fetch_exchangerate", "Can fetch exchange rates")],
+                        "permissions": (("fetch_exchangerate", "Can fetch exchange rates"),),
                     },
                 ),
                 migrations.CreateModel(

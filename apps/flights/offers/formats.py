@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from apps.flights.offers.lines import Line
-from apps.flights.offers.normalised import NormalisedOffer
 from apps.flights.offers.ndjson import read_offer
+from apps.flights.offers.normalised import NormalisedOffer
 from apps.flights.offers.table import TableReader
 
 NDJSON: Final = "application/x-ndjson"

@@ -57,8 +57,9 @@ def offer_of(
 ) -> NormalisedOffer:
     """Return the offer of a document in our own format.
 
-    Raises Refused with what `fare_minor`, `price_of`, `moment` and `normalised` refuse, and: unknown_member,
-    missing, wrong_type, invalid_text, unknown_cabin, unknown_airport, invalid_expiry.
+    Raises Refused with what `fare_minor`, `price_of`, `moment` and `normalised` refuse, and:
+    unknown_member, missing, wrong_type, invalid_text, unknown_cabin, unknown_airport,
+    invalid_expiry.
     """
     _known(document, MEMBERS, "")
     segments = document.get("segments")

@@ -164,7 +164,7 @@ class NormalisedOffer(Struct, frozen=True):
     carrier: str
     fare_minor: int
     fare_currency: str
-    # The same in the currency that offers are compared in, and the day of the rate if it is another.
+    # The same in the currency that offers are compared in; the rate's day, if it is another.
     price_minor: int
     rate_date: date | None
     segments: tuple[Segment, ...]

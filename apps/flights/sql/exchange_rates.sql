@@ -24,6 +24,11 @@ grant select, insert, update, delete on public.exchange_rates to layoverhq_opera
 -- Every process knows the newest by heart.
 select public.feed_snapshot('public.exchange_rates', 'exchange_rates');
 
+-- By what offers in other currencies are found that are due for a newer rate.
+create index flights_rate_date on public.flights (rate_date) where rate_date is not null;
+create index enterprise_flights_rate_date on public.enterprise_flights (rate_date)
+    where rate_date is not null;
+
 -- When the central bank was asked, and what came of it.
 create table public.exchange_rate_fetches (
     id uuid primary key default uuidv7(),

@@ -44,6 +44,9 @@ create index offer_imports_pending on public.offer_imports (enterprise_id, id)
     where status in ('queued', 'loading');
 
 select public.enable_tenant_isolation('public.offer_imports');
+select public.enable_audit(
+    'public.offer_imports', ignored => '{file,attempts,bytes_done,lines_done,rejected}'
+);
 grant select, insert on public.offer_imports to layoverhq_app;
 grant select, insert, update, delete on public.offer_imports to layoverhq_operator;
 
