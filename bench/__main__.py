@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import configs, flags, flights, stage
+from bench import configs, flags, flights, imports, stage
 from layoverhq.stack import Endpoints
 
 PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
@@ -16,6 +16,7 @@ PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
     "flights.isolation": flights.row_level_security,
     "flights.loading": flights.loading,
     "flights.sizes": flights.sizes,
+    "flights.imports": imports.imports,
     "configs.reads": configs.reads,
     "configs.propagation": configs.propagation,
     "configs.snapshot": configs.snapshot,
@@ -40,6 +41,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     flights.add_options(parser.add_argument_group("flights"))
+    imports.add_options(parser.add_argument_group("imports"))
     configs.add_options(parser.add_argument_group("configs"))
     flags.add_options(parser.add_argument_group("flags"))
     options = parser.parse_args()

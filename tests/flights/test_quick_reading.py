@@ -36,7 +36,8 @@ GOOD = json.dumps({"price": "412.50", "currency": "USD", "segments": [FIRST, SEC
 texts = st.one_of(
     st.sampled_from(
         [
-            "", "USD", "EUR", "1", "412.50", "-1.00", "1e3", "SFO", "JFK", "LHR", "QQQ", "UA", "U\tA",
+            "", "USD", "EUR", "1", "412.50", "-1.00", "1e3", "SFO", "JFK", "LHR", "QQQ", "UA",
+            "U\tA",
             "2026-12-15T06:00", "2026-12-15T06:00-08:00", "2026-W51-2T06:00", "2027-03-14T02:30",
             "2026-12-15T06:00:30", "20261215T0600",
             "٢٠٢٦-12-15T06:00", "economy", ":", '":', "é",
@@ -95,8 +96,10 @@ def test_reading__any_document__is_what_the_strict_parser_says(line):
         st.binary(max_size=4),
         st.sampled_from(
             [
-                b'"price":"1",', b'"price" : "1",', b"NaN", b"\\u0041", b"\0", b"\t", b"{}", b"[[",
-                b":", b'"', b'"carrier":"UA",', b'"carrier" :null,', b"\xef\xbb\xbf", b"1e999", b"true",
+                b'"price":"1",', b'"price" : "1",', b"NaN", b"\\u0041", b"\0", b"\t", b"{}",
+                b"[[",
+                b":", b'"',
+                b'"carrier":"UA",', b'"carrier" :null,', b"\xef\xbb\xbf", b"1e999", b"true",
             ]
         ),
     ),
