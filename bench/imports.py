@@ -90,16 +90,21 @@ def lines(count: int) -> Iterator[bytes]:
         departs = today + timedelta(
             days=drawn.randrange(5, 50), minutes=drawn.randrange(5 * 60, 15 * 60, 5)
         )
-        yield json.dumps(
-            {
-                "price": f"{drawn.randrange(8_000, 90_000) / 100:.2f}",
-                "currency": "USD",
-                "segments": [
-                    _segment(origin, hub, departs, 420, f"UA {number % 9_000}"),
-                    _segment(hub, destination, departs + timedelta(hours=15), 540, f"UA {number}"),
-                ],
-            }
-        ).encode() + b"\n"
+        yield (
+            json.dumps(
+                {
+                    "price": f"{drawn.randrange(8_000, 90_000) / 100:.2f}",
+                    "currency": "USD",
+                    "segments": [
+                        _segment(origin, hub, departs, 420, f"UA {number % 9_000}"),
+                        _segment(
+                            hub, destination, departs + timedelta(hours=15), 540, f"UA {number}"
+                        ),
+                    ],
+                }
+            ).encode()
+            + b"\n"
+        )
 
 
 def _segment(
