@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,7 @@ from apps.flights.offers.formats import NDJSON, SUFFIXES, reader
 from apps.flights.offers.journeys import Journeys
 from apps.flights.offers.lines import GZIP_MAGIC, Unreadable, lines
 from apps.flights.offers.normalised import NormalisedOffer, Refused
-from apps.flights.offers.staging import COLUMNS, staging_lines
+from apps.flights.offers.staging import COLUMNS, digest_of, staging_lines
 from apps.tenants.models import Enterprise
 from apps.tenants.offboarding import transaction_on
 from layoverhq.errors import Conflict, DomainError, InvalidInput
@@ -46,6 +47,7 @@ log = structlog.get_logger(__name__)
 CHUNK_BYTES = 262_144
 # So many lines are read while the server stores as many before them.
 CHUNK_LINES = 20_000
+PROMPT_SECONDS = 0.0002
 # The table keeps no more of one file; all are counted.
 REJECTS_KEPT = 10_000
 MAXIMUM_WAITING = 20
@@ -413,16 +415,17 @@ class _Reading:
             self.rejects.append((number, refusal.reason, refusal.field, refusal.detail, excerpt))
 
     def _chunk(self) -> _Chunk:
+        staged = list(staging_lines(self.offers, known=ground.get()))
         repeated = self.journeys.repeated(
-            [offer.digest for _, offer in self.offers], [number for number, _ in self.offers]
+            [digest_of(line) for line in staged], [number for number, _ in self.offers]
         )
         for position, first in repeated.items():
             refusal = Refused("duplicate", "", f"Line {first} has the same offer.")
             self._reject(self.offers[position][0], refusal)
-        fresh = [pair for position, pair in enumerate(self.offers) if position not in repeated]
-        days = [offer.departure.text[:10] for _, offer in fresh]
+            staged[position] = ""
+        days = [offer.departure.text[:10] for _, offer in self.offers]
         chunk = _Chunk(
-            staged="".join(staging_lines(fresh, known=ground.get())),
+            staged="".join(staged),
             days=(date.fromisoformat(min(days)), date.fromisoformat(max(days))) if days else None,
             rejects=self.rejects,
             rejected=self.rejected,
@@ -471,16 +474,22 @@ def _store(job: OfferImport) -> None:
 
 def _ahead(chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
     """Yield what another thread reads: a chunk while the server works at the one before."""
+    usual = sys.getswitchinterval()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="offer-reader") as pool:
         context = copy_context()
+        # The thread that feeds the server needs the interpreter for a moment, thousands of times.
+        sys.setswitchinterval(PROMPT_SECONDS)
 
         def read() -> _Chunk | None:
             return context.run(next, chunks, None)
 
-        upcoming = pool.submit(read)
-        while (chunk := upcoming.result()) is not None:
+        try:
             upcoming = pool.submit(read)
-            yield chunk
+            while (chunk := upcoming.result()) is not None:
+                upcoming = pool.submit(read)
+                yield chunk
+        finally:
+            sys.setswitchinterval(usual)
 
 
 def _note(job: OfferImport, chunk: _Chunk) -> None:

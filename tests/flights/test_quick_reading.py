@@ -98,7 +98,8 @@ def test_reading__any_document__is_what_the_strict_parser_says(line):
             [
                 b'"price":"1",', b'"price" : "1",', b"NaN", b"\\u0041", b"\0", b"\t", b"{}",
                 b"[[",
-                b":", b'"',
+                b":",
+                b'"',
                 b'"carrier":"UA",', b'"carrier" :null,', b"\xef\xbb\xbf", b"1e999", b"true",
             ]
         ),

@@ -36,6 +36,8 @@ SEGMENT_MEMBERS: Final = frozenset(
     }
 )  # fmt: skip
 
+FLAGS: Final = frozenset({"self_transfer", "bag_recheck"})
+
 
 def read_offer(line: bytes, *, zones: Mapping[str, str], now: datetime) -> NormalisedOffer:
     """Return the offer of one line; `zones` has the time zone of each airport that is known.
@@ -164,9 +166,7 @@ def _text(
 
 
 def _label(document: Mapping[str, Any], name: str, where: str) -> str:
-    if document.get(name) is None:
-        return ""
-    value = _text(document, name, where)
+    value = _text(document, name, where, default="") if name in document else ""
     if value and not NAME.fullmatch(value):
         detail = "Up to 40 letters, digits, spaces and . _ / -"
         raise Refused("invalid_text", where + name, detail)
@@ -203,11 +203,13 @@ def _segment(given: Any, field: str, first: bool, zones: Mapping[str, str]) -> S
     _known(given, SEGMENT_MEMBERS, where)
     origin = _airport(given, "origin", where, zones)
     destination = _airport(given, "destination", where, zones)
-    cabin = _text(given, "cabin", where, default="")
+    cabin = _text(given, "cabin", where, default="") if "cabin" in given else ""
     if cabin and cabin not in CABINS:
         raise Refused("unknown_cabin", f"{where}cabin", f"Choose from {', '.join(CABINS)}.")
-    self_transfer = _flag(given, "self_transfer", where, default=False)
-    bag_recheck = _flag(given, "bag_recheck", where, default=self_transfer)
+    self_transfer = bag_recheck = False
+    if not given.keys().isdisjoint(FLAGS):
+        self_transfer = _flag(given, "self_transfer", where, default=False)
+        bag_recheck = _flag(given, "bag_recheck", where, default=self_transfer)
     if first and (self_transfer or bag_recheck):
         detail = "The first segment comes after none: flag the one that one transfers to."
         raise Refused("wrong_type", f"{where}self_transfer", detail)

@@ -38,7 +38,7 @@ _CLOCK: Final = {
 }
 _DATE: Final = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _LONGEST_TIME: Final = 32
-# A file asks for the same minutes of the same airports again and again.
+# A file asks for the same days in the same zones again and again.
 _REMEMBERED: Final = 65_536
 _LONGEST_SEGMENT_MINUTES: Final = LONGEST_SEGMENT // MINUTE
 _LONGEST_JOURNEY_MINUTES: Final = LONGEST_JOURNEY // MINUTE
@@ -55,7 +55,10 @@ class Refused(Exception):
         super().__init__(f"{field}: {detail}" if field else detail)
 
 
-class Moment(Struct, frozen=True):
+# None of these refers to what refers to it: the garbage collector need not look at millions of them.
+
+
+class Moment(Struct, frozen=True, gc=False):
     """A minute at an airport: on its clock, in its zone, and in UTC.
 
     `text` is the local time with its offset, ISO 8601 to the minute; `minute` counts from 1970 in
@@ -84,7 +87,7 @@ class Moment(Struct, frozen=True):
         return _CLOCK[self.text[11:16]]
 
 
-class Segment(Struct, frozen=True):
+class Segment(Struct, frozen=True, gc=False):
     """One flight of a journey, and how one comes to it from the one before."""
 
     origin: str
@@ -129,7 +132,7 @@ class Segment(Struct, frozen=True):
         return document
 
 
-class Layover(Struct, frozen=True):
+class Layover(Struct, frozen=True, gc=False):
     """The time between two segments: at `airport`, and at `next_airport` where that is another."""
 
     airport: str
@@ -157,7 +160,7 @@ class Layover(Struct, frozen=True):
         return document
 
 
-class NormalisedOffer(Struct, frozen=True):
+class NormalisedOffer(Struct, frozen=True, gc=False):
     """A priced journey. `normalised` makes the ones that can be stored."""
 
     provider: str
@@ -244,7 +247,12 @@ def moment(given: str, airport: str, zones: Mapping[str, str], field: str) -> Mo
     or ambiguous_time where no offset tells which of the two it is.
     """
     zone = zones[airport]
-    read = _moment(given, zone) if len(given) <= _LONGEST_TIME else _NO_TIME
+    if given[10:11] == "T":
+        minute = _CLOCK.get(given[11:])
+        if minute is not None and (usual := _usual_day(given[:10], zone)) is not None:
+            midnight, offset, written = usual
+            return Moment(given + written, zone, midnight + minute, offset)
+    read = _unusual_moment(given, zone) if len(given) <= _LONGEST_TIME else _NO_TIME
     if isinstance(read, Moment):
         return read
     reason, detail = read
@@ -256,17 +264,6 @@ _NO_TIME: Final = (
     "invalid_time",
     "Write a local time to the minute, such as 2026-12-01T08:30.",
 )
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _moment(given: str, zone_name: str) -> Moment | _Fault:
-    """Return the moment, or a reason with its sentence."""
-    minute = _CLOCK.get(given[11:]) if given[10:11] == "T" else None
-    usual = _usual_day(given[:10], zone_name) if minute is not None else None
-    if minute is not None and usual is not None:
-        midnight, offset, written = usual
-        return Moment(given + written, zone_name, midnight + minute, offset)
-    return _unusual_moment(given, zone_name)
 
 
 @lru_cache(maxsize=_REMEMBERED)

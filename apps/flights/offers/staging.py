@@ -48,6 +48,11 @@ def staging_lines(numbered: Iterable[Numbered], *, known: Places) -> Iterator[st
             position += len(stops)
 
 
+def digest_of(line: str) -> bytes:
+    """Return what a line has as the offer's search_hash."""
+    return bytes.fromhex(line.split("\t", 2)[1])
+
+
 class _Spent:
     """What layovers leave for the city, as Python's own numbers."""
 

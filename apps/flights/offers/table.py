@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from apps.flights.offers.lines import Line, Unreadable
-from apps.flights.offers.ndjson import MEMBERS, SEGMENT_MEMBERS, offer_of, text_of
+from apps.flights.offers.ndjson import FLAGS, MEMBERS, SEGMENT_MEMBERS, offer_of, text_of
 from apps.flights.offers.normalised import MAXIMUM_SEGMENTS, NormalisedOffer, Refused
 from layoverhq.query_string import printable
 
@@ -22,7 +22,6 @@ REQUIRED: Final = (
     "price", "currency", "segment1_origin", "segment1_destination", "segment1_departs_at",
     "segment1_arrives_at", "segment1_carrier",
 )  # fmt: skip
-FLAGS: Final = {"self_transfer", "bag_recheck"}
 _FLAG_WORDS: Final = {"true": True, "false": False}
 _SEGMENT: Final = re.compile(r"segments\[([0-9])\](?:\.(\w+))?", re.ASCII)
 
