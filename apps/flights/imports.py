@@ -46,7 +46,7 @@ log = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 262_144
 # So many lines are read while the server stores as many before them.
-CHUNK_LINES = 20_000
+CHUNK_LINES = 10_000
 PROMPT_SECONDS = 0.0002
 # The table keeps no more of one file; all are counted.
 REJECTS_KEPT = 10_000

@@ -55,7 +55,7 @@ class Refused(Exception):
         super().__init__(f"{field}: {detail}" if field else detail)
 
 
-# None of these refers to what refers to it: the garbage collector need not look at millions of them.
+# None of these refers to what refers to it: the garbage collector need not look at them.
 
 
 class Moment(Struct, frozen=True, gc=False):
