@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -37,6 +37,7 @@ from apps.flights.offers.journeys import Journeys
 from apps.flights.offers.lines import GZIP_MAGIC, Unreadable, lines
 from apps.flights.offers.normalised import NormalisedOffer, Refused
 from apps.flights.offers.staging import COLUMNS, digest_of, staging_lines
+from apps.flights.sole import sole
 from apps.tenants.models import Enterprise
 from apps.tenants.offboarding import transaction_on
 from layoverhq.errors import Conflict, DomainError, InvalidInput
@@ -310,19 +311,8 @@ def _erase_strays() -> None:
             default_storage.delete(f"imports/{folder}/{name}")
 
 
-@contextmanager
-def _sole(enterprise_id: UUID) -> Iterator[bool]:
-    """Hold the enterprise's advisory lock on a connection of its own."""
-    holder = connections[OPERATOR].copy(OPERATOR)
-    try:
-        with transaction_on(holder) as cursor:
-            cursor.execute(
-                "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
-                [f"load offers {enterprise_id}"],
-            )
-            yield cursor.fetchone()[0]
-    finally:
-        holder.close()
+def _sole(enterprise_id: UUID) -> AbstractContextManager[bool]:
+    return sole(f"load offers {enterprise_id}")
 
 
 def _load(job: OfferImport) -> None:

@@ -34,7 +34,7 @@ def seed_rates(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flights", "0005_layover_places"),
+        ("flights", "0006_providers"),
         ("configs", "0002_seeds"),
         BEAT_MIGRATION,
         *AUTH_MIGRATIONS,
