@@ -175,6 +175,9 @@ STORAGES = {
     },
 }
 
+# Where the European Central Bank's euro reference rates are fetched.
+ECB_URL = (environment.read("ECB_URL") or "https://www.ecb.europa.eu/stats/eurofxref").rstrip("/")
+
 # An API request has no business being larger; imports stream and have limits of their own.
 API_BODY_LIMIT_BYTES = 1_048_576
 IMPORT_BODY_LIMIT_BYTES = environment.integer(

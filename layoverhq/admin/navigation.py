@@ -30,6 +30,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Flights", "flight", "flights.flight"),
             ("Private offers", "sell", "flights.enterpriseflight"),
             ("Imports", "upload_file", "flights.offerimport"),
+            ("Exchange rates", "currency_exchange", "flights.exchangerate"),
             ("Providers", "cloud_download", "flights.flightprovider"),
             ("Pull plan", "event_note", "flights.providerroute"),
             ("Fetches", "downloading", "flights.providerfetch"),

@@ -333,7 +333,7 @@ def test_runtime_role__grants__touch_tenants_and_reference_tables_only(database)
         "experiences", "weather_observations", "layover_inputs",
         # Shared by all who ask the same: who asked is in neither key nor result.
         "layover_analyses_cache",
-        "minimum_connection_times", "arrival_delays",
+        "minimum_connection_times", "arrival_delays", "exchange_rates",
         # Counted of shared offers alone.
         "popular_layover_routes",
         # Declarations only: their values are in system_configs, and a secret has no default.
