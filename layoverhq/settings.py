@@ -38,6 +38,7 @@ SHARED_APPS = [
     "apps.tenants",
     "apps.configs",
     "apps.flags",
+    "apps.webhooks",
     "apps.flights",
     "apps.trips",
     "unfold.apps.BasicAppConfig",

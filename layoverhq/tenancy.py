@@ -104,6 +104,18 @@ def tenant_scope(tenant: TenantRef, *, actor_id: UUID | None = None) -> Iterator
         _alias.reset(token)
 
 
+@contextmanager
+def within_schema(schema: str) -> Iterator[None]:
+    """Run the block in a transaction of the operator's role that finds an own schema's tables.
+
+    `schema` is empty for `public`. Inside of another transaction it is that one's from here on.
+    """
+    path = '"' + schema.replace('"', '""') + '", public' if schema else "public"
+    with transaction.atomic(using=OPERATOR), connections[OPERATOR].cursor() as cursor:
+        cursor.execute("select set_config('search_path', %s, true)", [path])
+        yield
+
+
 def fetch_in_scope(
     tenant: TenantRef, query: str, parameters: Mapping[str, Any], *, timeout_seconds: float
 ) -> list[tuple[Any, ...]]:
