@@ -23,7 +23,7 @@ from apps.webhooks.sending import Outcome, url_fault
 from apps.webhooks.signing import new_secret
 from layoverhq.errors import Conflict, FieldError, InvalidInput, StaleVersion
 from layoverhq.identifiers import uuid7
-from layoverhq.sealing import seal, sealed_by, sealing_key, unseal
+from layoverhq.sealing import CannotOpen, seal, sealed_by, sealing_key, unseal
 from layoverhq.tenancy import TenantRef, atomic, current_alias
 
 log = structlog.get_logger(__name__)
@@ -146,24 +146,35 @@ def secrets_in_force(endpoint: WebhookEndpoint, now: datetime) -> list[str]:
 
 
 def reseal_secrets() -> int:
-    """Seal anew with the ring's first key what another one sealed; return how many endpoints."""
+    """Seal anew with the ring's first key what another one sealed; return how many endpoints.
+
+    One that cannot be opened is left, and told in the log.
+    """
     resealed, first = 0, sealing_key()
     for pk in WebhookEndpoint.objects.values_list("pk", flat=True):
         with atomic():
             locked = WebhookEndpoint.objects.select_for_update().filter(pk=pk).first()
             if locked is None:
                 continue
-            changed = []
-            for name in ("sealed_secret", "old_sealed_secret"):
-                text = getattr(locked, name)
-                if text and sealed_by(text) != first:
-                    secret = unseal(text, owner=locked.secret_owner())
-                    setattr(locked, name, seal(secret, owner=locked.secret_owner()))
-                    changed.append(name)
-            if changed:
-                locked.save(update_fields=changed)
-                resealed += 1
+            try:
+                resealed += _reseal(locked, first)
+            except CannotOpen as error:
+                log.error("webhook_secret_unusable", endpoint=str(pk), problem=str(error))
     return resealed
+
+
+def _reseal(endpoint: WebhookEndpoint, first: str) -> bool:
+    """Seal with the first key what is not; return whether anything was. Raises CannotOpen."""
+    changed = []
+    for name in ("sealed_secret", "old_sealed_secret"):
+        text = getattr(endpoint, name)
+        if text and sealed_by(text) != first:
+            secret = unseal(text, owner=endpoint.secret_owner())
+            setattr(endpoint, name, seal(secret, owner=endpoint.secret_owner()))
+            changed.append(name)
+    if changed:
+        endpoint.save(update_fields=changed)
+    return bool(changed)
 
 
 def notify(
@@ -330,6 +341,8 @@ def _fail(
         _disable(endpoint, "It answered 410 Gone.", now)
     elif now - endpoint.failing_since >= limit:
         _disable(endpoint, f"It failed since {endpoint.failing_since:%Y-%m-%d %H:%M} UTC.", now)
+    if endpoint.status == Status.DISABLED:
+        delivery.status, delivery.finished_at = WebhookDelivery.Status.DEAD, now
 
 
 def _disable(endpoint: WebhookEndpoint, reason: str, now: datetime) -> None:

@@ -58,6 +58,10 @@ CHANGED = Body(
 ROTATION = Body({"overlap_hours": integer(0, operations.MAXIMUM_OVERLAP_HOURS)})
 NOTHING = Body({})
 
+REMOVES: dict[Any, Any] = {
+    204: OpenApiResponse(description="It is gone."),
+    **problem_responses(400, 401, 403, 404, 409, 503),
+}
 NOT_MODIFIED: dict[Any, Any] = {
     304: OpenApiResponse(description="What you have still holds; no body.")
 }
@@ -109,9 +113,8 @@ def _answer(document: Any, *, status: int = 200) -> HttpResponse:
 
 
 def _with_secret(made: operations.NewSecret) -> dict[str, Any]:
-    shown: dict[str, Any] = {**serializers.WebhookSerializer(made.endpoint).data}
-    shown["secret"] = made.secret
-    return shown
+    shown: Any = serializers.WebhookSerializer(made.endpoint).data
+    return dict(shown, secret=made.secret)
 
 
 class WebhookListView(WebhooksView):
@@ -187,10 +190,7 @@ class WebhookView(WebhooksView):
         operation_id="remove_webhook",
         summary="Delete a webhook, with its deliveries",
         parameters=[VERSION_PARAMETER],
-        responses={
-            204: OpenApiResponse(description="It is gone."),
-            **problem_responses(400, 401, 403, 404, 409, 503),
-        },
+        responses=REMOVES,
     )
     def delete(self, request: Request, webhook_id: UUID) -> HttpResponseBase:
         version = version_of(request)
