@@ -60,13 +60,18 @@ def saying(status: int, body: bytes = b"", **headers: str) -> Answer:
     return answer
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # Many workers call at once.
+    request_queue_size = 128
+
+
 @contextmanager
 def receiving(answer: Answer) -> Iterator[Receiver]:
     """Run a receiver for the block."""
     receiver = Receiver(answer)
     handler = type("BoundHandler", (Handler,), {"receiver": receiver})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     receiver.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
