@@ -24,12 +24,12 @@ LAYOVER_PARAMETERS = frozenset(
 
 def pairs(query: str) -> list[tuple[str, str]]:
     """Return a query's parameters in order; what is no query has none that are known."""
-    return parse_qsl(query.removeprefix("?"), keep_blank_values=True, encoding="latin-1")
+    return parse_qsl(query.removeprefix("?"), keep_blank_values=True)
 
 
 def spelled(parameters: list[tuple[str, str]]) -> str:
     """Return the query in the one spelling: sorted, and commas and dots as they are."""
-    return urlencode(sorted(parameters), safe=",:.", encoding="latin-1")
+    return urlencode(sorted(parameters), safe=",:.")
 
 
 def canonical_query(query: str, *, now: datetime, field: str = "query") -> str:

@@ -17,7 +17,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.flights.api.serializers import FlightSearchResponseSerializer
 from apps.flights.queries import search_flights
 from apps.tenants.api.authentication import principal_of
 from apps.tenants.homes import home_scope
@@ -70,6 +69,8 @@ IF_NONE_MATCH = OpenApiParameter(
     location=OpenApiParameter.HEADER,
     description="Entity tags of answers that you have: 304 if one of them still is the answer.",
 )
+# The search's own answer, by its name in the document.
+SEARCH_RESULTS = {"$ref": "#/components/schemas/FlightSearchResponse"}
 ID_SCHEMA = {"type": "string", "format": "uuid", "minLength": 36, "maxLength": 36}
 
 reference_text, name_text = text(100), text(200)
@@ -315,7 +316,7 @@ class SavedSearchResultsView(TripsView):
                 description="`next` of the page before.",
             ),
         ],
-        responses={(200, JSON): FlightSearchResponseSerializer, **READS_ONE},
+        responses={(200, JSON): SEARCH_RESULTS, **READS_ONE},
     )
     def get(self, request: Request, search_id: UUID) -> HttpResponseBase:
         paging = query_of(request, searches.PAGING)
