@@ -18,6 +18,9 @@ from layoverhq.identifiers import UUID7, uuid7
 # What the demo makes up; everything else of it is measured.
 MODELLED_FIELDS = ("arrival_time", "date", "fare", "carrier")
 
+# A city's appeal is told for so many usable hours and fewer.
+APPEAL_HOURS = 16
+
 
 class ParsedJSONField(models.JSONField):
     """A column of type json, not jsonb: the driver has parsed it by the time Django sees it."""
@@ -50,6 +53,23 @@ class Airport(models.Model):
     time_zone = models.TextField(help_text="IANA name, such as America/Denver.")
     is_active = models.BooleanField(
         "active", default=True, help_text="Searches that name an inactive airport are refused."
+    )
+    exit_minutes = models.SmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="Minutes from the gate to the kerb, arriving from abroad; half of it otherwise."
+        " Empty: 60.",
+    )
+    transfer_minutes = models.SmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="Minutes from the kerb to the city's centre, one way. Empty: 45.",
+    )
+    buffer_minutes = models.SmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="Minutes to be at the airport before a departure abroad; half of it otherwise."
+        " Empty: 120.",
     )
 
     objects = AirportQuerySet.as_manager()
@@ -84,6 +104,28 @@ class Offer(models.Model):
     layover_count = models.SmallIntegerField()
     layover_min_minutes = models.IntegerField(null=True, help_text="Empty without a layover.")
     layover_max_minutes = models.IntegerField(null=True, help_text="Empty without a layover.")
+    usable_minutes = models.IntegerField(
+        null=True, help_text="The most that one layover leaves for its city, within opening hours."
+    )
+    daylight_minutes = models.IntegerField(
+        null=True, help_text="The most that one layover leaves for its city with daylight."
+    )
+    overnight = models.BooleanField(
+        default=False, help_text="A layover lasts from one o'clock to five of a night."
+    )
+    self_transfer = models.BooleanField(
+        default=False, help_text="On more than one ticket: nobody waits, and nobody rebooks."
+    )
+    terminal_change = models.BooleanField(
+        default=False, help_text="A layover leads to another terminal or airport."
+    )
+    carriers = ArrayField(models.TextField(), default=list)
+    cabin = models.TextField(blank=True, help_text="The lowest of the journey, if it is known.")
+    fare_minor = models.BigIntegerField(
+        null=True, help_text="As the provider named it, where that is another currency."
+    )
+    fare_currency = models.TextField(null=True)  # noqa: DJ001  # null with the fare
+    rate_date = models.DateField(null=True, help_text="Of the exchange rate.")
     layover_airports = ArrayField(models.TextField(), default=list)
     layovers = models.JSONField(default=list)
     segments = ParsedJSONField()
@@ -145,6 +187,9 @@ class FlightLayover(models.Model):
     position = models.SmallIntegerField(help_text="1 for the first.")
     airport = models.TextField()
     minutes = models.IntegerField()
+    usable_minutes = models.IntegerField(null=True)
+    daylight_minutes = models.IntegerField(null=True)
+    overnight = models.BooleanField(default=False)
     enterprise = models.ForeignKey(
         Enterprise, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
     )
@@ -154,6 +199,60 @@ class FlightLayover(models.Model):
 
     def __str__(self) -> str:
         return f"{self.minutes} minutes in {self.airport}"
+
+
+class LayoverPlace(models.Model):
+    """How much an airport's city has to offer, by usable hours."""
+
+    airport = models.OneToOneField(
+        Airport, primary_key=True, on_delete=models.CASCADE, db_column="airport", related_name="+"
+    )
+    appeal = ArrayField(
+        models.SmallIntegerField(), size=APPEAL_HOURS + 1, help_text="0 to 100, by hours from 0."
+    )
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "layover_places"
+
+    def __str__(self) -> str:
+        return f"Appeal of {self.airport_id}"
+
+
+class LayoverWeather(models.Model):
+    """How pleasant an hour is at an airport's city."""
+
+    pk = models.CompositePrimaryKey("airport", "hour")
+    airport = models.ForeignKey(
+        Airport, on_delete=models.CASCADE, db_column="airport", related_name="+"
+    )
+    hour = models.DateTimeField()
+    comfort = models.SmallIntegerField(help_text="0 to 100.")
+    observed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "layover_weather"
+
+    def __str__(self) -> str:
+        return f"{self.airport_id} {self.hour:%Y-%m-%d %H:%M}"
+
+
+class LayoverPreference(models.Model):
+    """How often an enterprise's travellers chose a layover there."""
+
+    pk = models.CompositePrimaryKey("enterprise", "airport")
+    enterprise = models.ForeignKey(Enterprise, on_delete=models.CASCADE, related_name="+")
+    airport = models.ForeignKey(
+        Airport, on_delete=models.CASCADE, db_column="airport", related_name="+"
+    )
+    share = models.SmallIntegerField(help_text="0 to 100, the most chosen being 100.")
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "layover_preferences"
+
+    def __str__(self) -> str:
+        return f"{self.airport_id}: {self.share}"
 
 
 class InventoryLoad(models.Model):
@@ -243,3 +342,145 @@ class OfferReject(models.Model):
 
     def __str__(self) -> str:
         return f"Line {self.line}: {self.reason}"
+
+
+class MinimumConnectionTime(models.Model):
+    """How long a connection takes at least; an empty column stands for any."""
+
+    class Kind(models.TextChoices):
+        DOMESTIC = "DD", "domestic to domestic"
+        DEPARTING = "DI", "domestic to international"
+        ARRIVING = "ID", "international to domestic"
+        INTERNATIONAL = "II", "international to international"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    airport = models.ForeignKey(
+        Airport,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_column="airport",
+        help_text="Empty: everywhere.",
+    )
+    kind = models.TextField(choices=Kind.choices)
+    arriving_carrier = models.TextField(  # noqa: DJ001  # null is any, as for the airport
+        null=True, blank=True, help_text="IATA code, such as UA. Empty: any."
+    )
+    departing_carrier = models.TextField(  # noqa: DJ001
+        null=True, blank=True, help_text="IATA code, such as UA. Empty: any."
+    )
+    arriving_terminal = models.TextField(  # noqa: DJ001
+        null=True, blank=True, help_text="As the providers name it. Both terminals or none."
+    )
+    departing_terminal = models.TextField(  # noqa: DJ001
+        null=True, blank=True, help_text="As the providers name it. Both terminals or none."
+    )
+    minutes = models.SmallIntegerField(help_text="From the arrival to the next departure.")
+    source = models.TextField(help_text="Who says so, such as “indicative” or an airport's page.")
+    is_active = models.BooleanField("active", default=True)
+    version = models.IntegerField(default=1, editable=False)
+
+    class Meta:
+        db_table = "minimum_connection_times"
+        ordering: ClassVar[list[str]] = ["airport", "kind"]
+
+    def __str__(self) -> str:
+        carriers = (
+            f" {self.arriving_carrier or 'any'} to {self.departing_carrier or 'any'}"
+            if self.arriving_carrier or self.departing_carrier
+            else ""
+        )
+        terminals = (
+            f" terminal {self.arriving_terminal} to {self.departing_terminal}"
+            if self.arriving_terminal
+            else ""
+        )
+        return f"{self.airport_id or 'everywhere'} {self.kind}{carriers}{terminals}"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it holds wherever nothing else does."""
+        return not (
+            self.airport_id
+            or self.arriving_carrier
+            or self.departing_carrier
+            or self.arriving_terminal
+        )
+
+
+class ArrivalDelay(models.Model):
+    """How late flights land at an airport: quantiles in minutes, early arrivals negative."""
+
+    id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
+    airport = models.OneToOneField(
+        Airport,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_column="airport",
+        help_text="Empty: the nation's median, for all others.",
+    )
+    flights = models.IntegerField()
+    p10 = models.SmallIntegerField()
+    p25 = models.SmallIntegerField()
+    p50 = models.SmallIntegerField()
+    p75 = models.SmallIntegerField()
+    p90 = models.SmallIntegerField()
+    p95 = models.SmallIntegerField()
+    p99 = models.SmallIntegerField()
+
+    class Meta:
+        db_table = "arrival_delays"
+        ordering: ClassVar[list[str]] = ["airport"]
+
+    def __str__(self) -> str:
+        return f"Delays at {self.airport_id or 'all other airports'}"
+
+
+class ComposedRoute(models.Model):
+    """A city pair for which itineraries are composed whatever offers it has."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    origin = models.ForeignKey(
+        Airport, on_delete=models.PROTECT, related_name="+", db_column="origin"
+    )
+    destination = models.ForeignKey(
+        Airport, on_delete=models.PROTECT, related_name="+", db_column="destination"
+    )
+    is_active = models.BooleanField("active", default=True)
+    note = models.TextField(help_text="Why the pair is asked for.")
+    version = models.IntegerField(default=1, editable=False)
+
+    class Meta:
+        db_table = "composed_routes"
+        ordering: ClassVar[list[str]] = ["origin", "destination"]
+
+    def __str__(self) -> str:
+        return f"{self.origin_id} to {self.destination_id}"
+
+
+class ComposedDay(models.Model):
+    """What was composed of a day's nonstops, the last time."""
+
+    day = models.DateField(primary_key=True, help_text="By the first origin's calendar.")
+    legs_digest = models.TextField()
+    legs = models.IntegerField(help_text="Nonstops of the day and of those that follow it.")
+    pairs = models.BigIntegerField(help_text="Pairs of flights that were looked at.")
+    routes_asked = models.IntegerField(help_text="City pairs that were asked for.")
+    routes = models.IntegerField(help_text="City pairs that got offers.")
+    offers = models.IntegerField()
+    inserted = models.IntegerField()
+    updated = models.IntegerField()
+    deleted = models.IntegerField()
+    seconds = models.FloatField()
+    composed_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "composed_days"
+        verbose_name = "composed day"
+        ordering: ClassVar[list[str]] = ["-day"]
+
+    def __str__(self) -> str:
+        return f"Composed itineraries of {self.day}"
