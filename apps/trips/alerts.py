@@ -24,7 +24,7 @@ from apps.configs.runtime import configs
 from apps.flights.queries import search_flights
 from apps.tenants.homes import home_scope
 from apps.trips.models import AlertEvent, PriceAlert, SavedSearch
-from apps.trips.searches import is_over, narrowed, parse, with_parameters
+from apps.trips.searches import is_over, narrowed, parse, watched
 from apps.webhooks.models import Event
 from apps.webhooks.operations import notify
 from layoverhq.errors import InvalidInput, QueryTimeout
@@ -104,9 +104,8 @@ def take_alert(*, tenant: TenantRef, now: datetime) -> Taken | None:
 def look(tenant: TenantRef, taken: Taken, *, now: datetime) -> Sight:
     """Run the alert's search, in a transaction of its own, cheapest first."""
     limit = OFFERS_TOLD if taken.looks_for_price else OFFERS_READ
-    query = with_parameters(taken.query, sort="price", limit=str(limit))
     try:
-        body = search_flights(tenant, parse(query, now=now))
+        body = search_flights(tenant, parse(watched(taken.query, limit=limit), now=now))
     except InvalidInput as error:
         return Sight(problem=error.detail, is_over=is_over(error))
     except QueryTimeout as error:

@@ -35,7 +35,11 @@ from {table} a
 where a.state in ('watching', 'met') and a.next_check_at <= {now}
 group by a.enterprise_id
 """
-OFFER = "select offer_json(o) from flight_offers o where o.id = %s and o.expires_at > now()"
+OFFER = """
+select offer_json(o, null::flight_search)
+from flight_offers o
+where o.id = %s and o.expires_at > now()
+"""
 
 
 def own_schemas() -> list[str]:

@@ -18,7 +18,17 @@ LONGEST_QUERY = 2000
 PAGING = ("cursor", "limit")
 # What an alert may narrow a search by.
 LAYOVER_PARAMETERS = frozenset(
-    {"layover", "via", "exclude", "max_layovers", "usable", "daylight", "overnight"}
+    {
+        "layover",
+        "via",
+        "exclude",
+        "max_layovers",
+        "usable",
+        "daylight",
+        "overnight",
+        "self_transfer",
+        "terminal_change",
+    }
 )
 
 
@@ -78,6 +88,12 @@ def narrowed(query: str, layovers: str) -> str:
 def with_parameters(query: str, **parameters: str) -> str:
     """Return the query with these parameters instead of its own of the same names."""
     return narrowed(query, urlencode(parameters))
+
+
+def watched(query: str, *, limit: int) -> str:
+    """Return the query as an alert runs it: cheapest first, in the currency of thresholds."""
+    kept = [pair for pair in pairs(query) if pair[0] not in ("currency", "explain")]
+    return with_parameters(spelled(kept), sort="price", limit=str(limit))
 
 
 def parse(query: str, *, now: datetime) -> FlightSearch:

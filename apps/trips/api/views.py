@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.flags.context import request_context
 from apps.flights.queries import search_flights
 from apps.tenants.api.authentication import principal_of
 from apps.tenants.homes import home_scope
@@ -323,7 +324,8 @@ class SavedSearchResultsView(TripsView):
         with _home(request) as tenant:
             query = _one(SavedSearch, tenant, search_id).query
         asked = searches.parse(searches.with_parameters(query, **paging), now=timezone.now())
-        return HttpResponse(search_flights(principal_of(request).tenant, asked), content_type=JSON)
+        body = search_flights(principal_of(request).tenant, asked, context=request_context(request))
+        return HttpResponse(body, content_type=JSON)
 
 
 class TripListView(TripsView):
