@@ -104,15 +104,21 @@ def tenant_scope(tenant: TenantRef, *, actor_id: UUID | None = None) -> Iterator
         _alias.reset(token)
 
 
-@contextmanager
-def within_schema(schema: str) -> Iterator[None]:
-    """Run the block in a transaction of the operator's role that finds an own schema's tables.
+def lead_to_schema(schema: str) -> None:
+    """Let the operator's running transaction find an own schema's tables from here on.
 
-    `schema` is empty for `public`. Inside of another transaction it is that one's from here on.
+    `schema` is empty for `public`.
     """
     path = '"' + schema.replace('"', '""') + '", public' if schema else "public"
-    with transaction.atomic(using=OPERATOR), connections[OPERATOR].cursor() as cursor:
+    with connections[OPERATOR].cursor() as cursor:
         cursor.execute("select set_config('search_path', %s, true)", [path])
+
+
+@contextmanager
+def within_schema(schema: str) -> Iterator[None]:
+    """Run the block in a transaction of the operator's role that finds an own schema's tables."""
+    with transaction.atomic(using=OPERATOR):
+        lead_to_schema(schema)
         yield
 
 

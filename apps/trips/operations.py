@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.db import connections
 from django.db.models.functions import Now
 
 from apps.trips.models import AlertEvent, PriceAlert, SavedSearch, Traveller, Trip
@@ -14,7 +15,7 @@ from apps.trips.searches import canonical_layovers, canonical_query
 from apps.webhooks.models import Event
 from apps.webhooks.operations import notify
 from layoverhq.errors import Conflict, FieldError, InvalidInput, StaleVersion
-from layoverhq.tenancy import TenantRef, atomic
+from layoverhq.tenancy import TenantRef, atomic, current_alias
 
 M = TypeVar("M", Traveller, SavedSearch, Trip, PriceAlert)
 
@@ -49,6 +50,20 @@ def add_traveller(*, tenant: TenantRef, reference: str, name: str) -> Traveller:
         if Traveller.objects.filter(enterprise_id=tenant.id, reference=reference).exists():
             raise InvalidInput.of("reference", "A traveller has it already.", code="conflict")
         return _added(Traveller(enterprise_id=tenant.id, reference=reference, name=name))
+
+
+def reveal_traveller(*, traveller: Traveller, schema: str) -> tuple[str, str]:
+    """Return a traveller's reference and name, and note in the audit trail who read them and why.
+
+    With the operator's role; `schema` is the own schema that holds the row, if one does.
+    """
+    table = f"{schema}.travellers" if schema else "travellers"
+    with atomic(), connections[current_alias()].cursor() as cursor:
+        cursor.execute(
+            "select audit_reading(%s, %s, %s)",
+            [table, str(traveller.pk), traveller.enterprise_id],
+        )
+    return traveller.reference, traveller.name
 
 
 def change_traveller(

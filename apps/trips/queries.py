@@ -14,6 +14,13 @@ from psycopg import sql
 from apps.tenants.models import Enterprise
 from layoverhq.tenancy import TenantRef, current_alias
 
+STANDING = """
+select n.nspname
+from pg_namespace n
+join pg_class c on c.relnamespace = n.oid and c.relname = 'price_alerts'
+where n.nspname = any (%s)
+order by n.nspname
+"""
 # By the enterprise that waits longest.
 DUE = """
 select due.enterprise_id, due.schema
@@ -42,12 +49,16 @@ where o.id = %s and o.expires_at > now()
 """
 
 
-def own_schemas() -> list[str]:
-    """Return the schemas of the dedicated enterprises that are served."""
-    dedicated = Enterprise.objects.filter(
-        isolation=Enterprise.Isolation.DEDICATED, status=Enterprise.Status.ACTIVE
-    )
-    return list(dedicated.order_by("schema_name").values_list("schema_name", flat=True))
+def own_schemas(*, served_only: bool = False) -> list[str]:
+    """Return the own schemas that stand, with the operator's role."""
+    dedicated = Enterprise.objects.filter(isolation=Enterprise.Isolation.DEDICATED)
+    if served_only:
+        dedicated = dedicated.filter(status=Enterprise.Status.ACTIVE)
+    named = list(dedicated.values_list("schema_name", flat=True))
+    with connections[current_alias()].cursor() as cursor:
+        # An enterprise that is being erased may have lost its schema already.
+        cursor.execute(STANDING, [named])
+        return [name for (name,) in cursor.fetchall()]
 
 
 def enterprises_with_due_alerts(now: datetime) -> list[TenantRef]:
@@ -58,7 +69,7 @@ def enterprises_with_due_alerts(now: datetime) -> list[TenantRef]:
         sql.SQL(DUE_IN_A_SCHEMA).format(
             name=sql.Literal(schema), table=sql.Identifier(schema, "price_alerts"), now=moment
         )
-        for schema in own_schemas()
+        for schema in own_schemas(served_only=True)
     ]
     with connections[current_alias()].cursor() as cursor:
         cursor.execute(sql.SQL(DUE).format(homes=sql.SQL(" union all ").join(homes)))
@@ -70,7 +81,7 @@ def home_of(table: str, row_id: UUID) -> str | None:
 
     With the operator's role: ids are unique in all homes.
     """
-    homes: Sequence[str] = ["public", *_all_own_schemas()]
+    homes: Sequence[str] = ["public", *own_schemas()]
     arms = [
         sql.SQL("select {name} from {table} where id = {id}").format(
             name=sql.Literal(schema), table=sql.Identifier(schema, table), id=sql.Literal(row_id)
@@ -83,11 +94,6 @@ def home_of(table: str, row_id: UUID) -> str | None:
     if found is None:
         return None
     return "" if found[0] == "public" else str(found[0])
-
-
-def _all_own_schemas() -> list[str]:
-    dedicated = Enterprise.objects.filter(isolation=Enterprise.Isolation.DEDICATED)
-    return list(dedicated.order_by("schema_name").values_list("schema_name", flat=True))
 
 
 def current_offer(offer_id: UUID) -> dict[str, Any] | None:

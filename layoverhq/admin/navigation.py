@@ -10,7 +10,8 @@ from django.urls import reverse
 
 from apps.configs.models import ConfigChangeSet
 from apps.flags.models import FeatureFlag, FlagVersion
-from apps.tenants.models import Offboarding
+from apps.tenants.models import EnterpriseMove, Offboarding
+from apps.webhooks.models import WebhookEndpoint
 from layoverhq.admin.schedules import overdue_tasks
 
 GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
@@ -20,6 +21,23 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Enterprises", "apartment", "tenants.enterprise"),
             ("API keys", "key", "tenants.apikey"),
             ("Users", "group", "tenants.user"),
+            ("Moves", "move_down", "tenants.enterprisemove"),
+        ),
+    ),
+    (
+        "Trips",
+        (
+            ("Travellers", "luggage", "trips.traveller"),
+            ("Saved searches", "bookmark", "trips.savedsearch"),
+            ("Trips", "travel", "trips.trip"),
+            ("Alerts", "notifications", "trips.pricealert"),
+        ),
+    ),
+    (
+        "Webhooks",
+        (
+            ("Endpoints", "webhook", "webhooks.webhookendpoint"),
+            ("Deliveries", "outbox", "webhooks.webhookdelivery"),
         ),
     ),
     (
@@ -100,7 +118,8 @@ def _item(title: str, icon: str, label: str) -> dict[str, Any]:
 
 
 # What waits on the operator: archives to erase after, changes to approve or that are stuck, flags
-# that are killed or whose step is stuck, and schedules that stand still.
+# that are killed or whose step is stuck, moves that failed, webhooks that are disabled, and
+# schedules that stand still.
 WAITING = {
     "configs.configchangeset": lambda: ConfigChangeSet.objects.filter(
         Q(stage=ConfigChangeSet.Stage.IN_REVIEW) | ~Q(problem="")
@@ -113,6 +132,12 @@ WAITING = {
     ).count(),
     "tenants.enterprise": lambda: Offboarding.objects.filter(
         stage=Offboarding.Stage.EXPORTED
+    ).count(),
+    "tenants.enterprisemove": lambda: (
+        EnterpriseMove.objects.filter(finished_at__isnull=True).exclude(error="").count()
+    ),
+    "webhooks.webhookendpoint": lambda: WebhookEndpoint.objects.filter(
+        status=WebhookEndpoint.Status.DISABLED
     ).count(),
     "django_celery_beat.periodictask": lambda: len(overdue_tasks()),
 }
