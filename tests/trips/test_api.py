@@ -33,9 +33,9 @@ def post(api: Client, path: str, status: int = 201, **body: Any) -> Any:
     return response.json()
 
 
-def patch(api: Client, path: str, status: int = 200, **body: Any) -> Any:
+def patch(api: Client, path: str, expected: int = 200, /, **body: Any) -> Any:
     response = api.patch(f"{BASE}/{path}", body, JSON)
-    assert response.status_code == status, response.content
+    assert response.status_code == expected, response.content
     return response.json()
 
 
