@@ -118,7 +118,8 @@ def test_move__from_the_enterprises_page__there_and_back(admin_client, enterpris
 
     act(admin_client, "enterprise", "pool", enterprise.pk)
     with operator_scope():
-        moving.advance_move(move_id=EnterpriseMove.objects.get(finished_at__isnull=True).pk)
+        open_move = EnterpriseMove.objects.get(enterprise=enterprise, finished_at__isnull=True)
+        moving.advance_move(move_id=open_move.pk)
     assert not stored(enterprise).is_dedicated
 
 
