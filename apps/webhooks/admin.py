@@ -163,7 +163,8 @@ class WebhookEndpointAdmin(ReadOnly, OperationAdmin):
         ("shown_health", "last_error"),
         ("last_success_at", "last_failure_at"),
         ("shown_waiting", "shown_dead"),
-        ("old_secret_until", "created_at", "updated_at"),
+        ("created_at", "updated_at"),
+        "old_secret_until",
     )
     readonly_fields = ("shown_status", "shown_health", "shown_waiting", "shown_dead")
 
@@ -310,7 +311,8 @@ class WebhookDeliveryAdmin(ReadOnly, OperationAdmin):
         ("event", "event_id"),
         ("enterprise", "endpoint"),
         ("shown_status", "attempts"),
-        ("created_at", "last_attempt_at", "next_attempt_at", "finished_at"),
+        ("created_at", "finished_at"),
+        ("last_attempt_at", "next_attempt_at"),
         ("last_status_code", "last_error"),
         "last_excerpt",
         "shown_body",

@@ -77,8 +77,8 @@ class EnterpriseMoveAdmin(ReadOnly, OperationAdmin):
     fields = (
         "progress",
         ("enterprise", "target"),
-        "reason",
-        ("attempts", "created_at", "finished_at"),
+        ("reason", "attempts"),
+        ("created_at", "finished_at"),
     )
     readonly_fields = ("progress",)
 
