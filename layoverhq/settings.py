@@ -40,6 +40,7 @@ SHARED_APPS = [
     "apps.flags",
     "apps.webhooks",
     "apps.flights",
+    "apps.layovers",
     "apps.trips",
     "unfold.apps.BasicAppConfig",
     "layoverhq.apps.LayoverAdminConfig",

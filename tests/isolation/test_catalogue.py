@@ -50,6 +50,7 @@ def test_tenant_tables__catalogue__are_found(database):
         "system_configs", "config_release_tenants", "snapshot_changes", "flag_exposures",
         "tracked_events", "offer_imports", "offer_rejects", "enterprise_moves", "saved_searches",
         "trips", "price_alerts", "alert_events", "webhook_endpoints", "webhook_deliveries",
+        "provider_routes", "provider_fetches", "offer_confirmations",
     }  # fmt: skip
 
 
@@ -235,6 +236,11 @@ def test_security_definer_functions__of_the_runtime_role__are_the_known_ones(dat
         "record_api_usage(jsonb)",
         # A tenant's own events.
         "record_tracked_events(jsonb)",
+        # Weather that it asked for and analyses that it made, which are nobody's own.
+        "record_weather(jsonb)",
+        "record_weather_failure(text[],text)",
+        "keep_layover_analysis(jsonb)",
+        "record_layover_hits(jsonb,bigint,bigint,bigint)",
         # What it tells the operators of itself.
         "report_process(uuid,text,text,integer,timestamp with time zone,jsonb)",
         "report_process_end(uuid)",
@@ -325,7 +331,12 @@ def test_runtime_role__grants__touch_tenants_and_reference_tables_only(database)
     )
     assert open_to_all <= {
         "snapshot_versions", "airports", "inventory_loads", "layover_places", "layover_weather",
+        "experiences", "weather_observations", "layover_inputs",
+        # Shared by all who ask the same: who asked is in neither key nor result.
+        "layover_analyses_cache",
         "minimum_connection_times", "arrival_delays",
+        # Counted of shared offers alone.
+        "popular_layover_routes",
         # Declarations only: their values are in system_configs, and a secret has no default.
         "config_keys", "config_categories",
     }  # fmt: skip
