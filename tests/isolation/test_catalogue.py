@@ -48,7 +48,8 @@ def test_tenant_tables__catalogue__are_found(database):
     assert found >= {
         "enterprises", "domains", "users", "api_keys", "offboardings", "travellers", "audit_log",
         "system_configs", "config_release_tenants", "snapshot_changes", "flag_exposures",
-        "tracked_events", "offer_imports", "offer_rejects",
+        "tracked_events", "offer_imports", "offer_rejects", "enterprise_moves", "saved_searches",
+        "trips", "price_alerts", "alert_events", "webhook_endpoints", "webhook_deliveries",
         "provider_routes", "provider_fetches", "offer_confirmations",
     }  # fmt: skip
 
