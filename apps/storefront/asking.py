@@ -1,0 +1,177 @@
+"""What a traveller asks for: the form's fields, put into the search's grammar and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+
+from apps.flights.grammar import FlightSearch, parse_flight_search
+from apps.storefront.places import Place, Places
+from layoverhq.errors import InvalidInput
+
+PAGE_SIZE: Final = 10
+LONGEST_FIELD: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a field's choices, and what it asks of the search."""
+
+    value: str
+    label: str
+    asks: Mapping[str, str] = field(default_factory=dict)
+
+
+STAYS: Final = (
+    Choice("any", "Any, or none"),
+    Choice("short", "A few hours, 3 to 8", {"layover": "3h..8h"}),
+    Choice("city", "A city break, 8 to 20 hours", {"layover": "8h..20h"}),
+    Choice("night", "A night and more, 12 to 30 hours", {"layover": "12h..30h"}),
+)
+SORTS: Final = (
+    Choice("price", "Lowest price", {"sort": "price"}),
+    Choice("duration", "Shortest journey", {"sort": "duration"}),
+    Choice("departure", "Earliest departure", {"sort": "departure"}),
+)
+FIELDS: Final = (
+    "origin", "destination", "departure_date", "stay", "via", "max_price", "sort", "cursor",
+)  # fmt: skip
+# What a search is about; without any of these the form was only opened.
+ESSENTIAL: Final = ("origin", "destination", "departure_date")
+
+# What the grammar's refusals are to a traveller, by field and code; "" is any other code.
+TOLD: Final[Mapping[str, Mapping[str, str]]] = {
+    "origin": {
+        "required": "Say where you start from.",
+        "": "No airport of that name is known. Try the city or the three-letter code.",
+    },
+    "destination": {
+        "required": "Say where you want to go.",
+        "same_airport": "That is where you start from. Choose another destination.",
+        "": "No airport of that name is known. Try the city or the three-letter code.",
+    },
+    "departure_date": {
+        "required": "Choose the day you leave.",
+        "past": "This day is over at the place you start from.",
+        "too_far": "Flights can be searched for a year ahead at most.",
+        "": "Give a day, such as 2026-12-24.",
+    },
+    "via": {"": "No airport of that name is known. Try the city or the three-letter code."},
+    "max_price": {"": "Give a whole amount in US dollars, such as 400."},
+    "stay": {"": "Choose one of the lengths."},
+    "sort": {"": "Choose one of the orders."},
+    "cursor": {"": "This list has changed meanwhile. Search again for a fresh one."},
+}
+AMBIGUOUS: Final = "Several airports fit. Choose the one you mean."
+# The grammar's parameters that fields have other names for.
+ASKED_BY: Final = {"layover": "stay", "price": "max_price", "limit": "cursor"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a field; `choices` are airports that it may have meant."""
+
+    field: str
+    detail: str
+    choices: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The form as it was sent: texts by field, what is wrong with them, and the search if nothing is.
+
+    `places` are the airports that fields named.
+    """
+
+    values: Mapping[str, str]
+    faults: Mapping[str, Fault]
+    search: FlightSearch | None
+    places: Mapping[str, Place]
+
+    def query(self, **changes: str | None) -> str:
+        """Return the query string that asks for the same, with changes; None leaves a field out."""
+        merged = {**self.values, "cursor": "", **changes}
+        usual = {"stay": STAYS[0].value, "sort": SORTS[0].value}
+        return urlencode(
+            {
+                name: merged[name]
+                for name in FIELDS
+                if merged.get(name) and merged[name] != usual.get(name)
+            }
+        )
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing was asked for yet."""
+        return not any(self.values.get(name) for name in ESSENTIAL)
+
+
+def read(query: QueryDict, places: Places, *, now: datetime) -> Asked:
+    """Read the form; parameters that are not its own, such as a campaign's, are left alone."""
+    values = {name: _clean(query.get(name, "")) for name in FIELDS}
+    faults: dict[str, Fault] = {}
+    asked: dict[str, str] = {"limit": str(PAGE_SIZE)}
+    found: dict[str, Place] = {}
+    for name in ("origin", "destination", "via"):
+        if not values[name]:
+            continue
+        candidates = places.named(values[name])
+        if len(candidates) == 1:
+            found[name] = candidates[0]
+            values[name] = candidates[0].label
+            asked[name] = candidates[0].iata
+        elif candidates:
+            faults[name] = Fault(name, AMBIGUOUS, tuple(candidates))
+        else:
+            faults[name] = _fault(name, "unknown_airport")
+    for name in ("departure_date", "cursor"):
+        if values[name]:
+            asked[name] = values[name]
+    if values["max_price"]:
+        asked["price"] = f"..{values['max_price'].lstrip('$').strip()}"
+    for name, choices in (("stay", STAYS), ("sort", SORTS)):
+        chosen = next((choice for choice in choices if choice.value == values[name]), None)
+        if chosen is not None:
+            asked |= chosen.asks
+        elif values[name]:
+            faults[name] = _fault(name, "invalid")
+        else:
+            values[name] = choices[0].value
+    search = None
+    try:
+        search = parse_flight_search(
+            urlencode(asked).encode().decode("latin-1"), zones=places.zones, now=now
+        )
+    except InvalidInput as refused:
+        for error in refused.errors:
+            name = ASKED_BY.get(error.field, error.field)
+            # An airport that could not be told is missing to the grammar.
+            if name not in faults:
+                faults[name] = _fault(name, error.code)
+    return Asked(values, faults, None if faults else search, found)
+
+
+def _clean(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:LONGEST_FIELD]
+
+
+def _fault(name: str, code: str) -> Fault:
+    told = TOLD.get(name, {})
+    return Fault(name, told.get(code) or told.get("") or "This cannot be used.")
+
+
+def relaxed(asked: Asked) -> dict[str, str]:
+    """Return queries that ask for less, by what they give up: for where nothing was found."""
+    offers = {}
+    if asked.values["max_price"]:
+        offers["any price"] = asked.query(max_price=None)
+    if asked.values["via"]:
+        offers["a layover anywhere"] = asked.query(via=None)
+    if asked.values["stay"] != STAYS[0].value:
+        offers["a layover of any length"] = asked.query(stay=None)
+    return offers
