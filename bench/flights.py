@@ -293,6 +293,7 @@ def row_level_security(endpoints: Endpoints, options: argparse.Namespace) -> Non
 def loading(endpoints: Endpoints, options: argparse.Namespace) -> None:
     """The demo's loader against bare COPY of the same rows into the same indexed tables."""
     filled(endpoints, options)
+    from apps.flights.airports import ground
     from apps.flights.demo import copy_lines, demo_offers
     from apps.flights.operations import COPY
 
@@ -313,7 +314,9 @@ def loading(endpoints: Endpoints, options: argparse.Namespace) -> None:
                 " from unnest(array['flights', 'flight_layovers']) as p",
                 [day, day],
             )
-            text = "".join(copy_lines(demo_offers(day, minimum_layover_minutes=90)))
+            text = "".join(
+                copy_lines(demo_offers(day, minimum_layover_minutes=90), known=ground.get())
+            )
             _forget_day(server, day)
             began = time.perf_counter()
             with operator.transaction(), operator.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""The airports that searches may name, in memory."""
+"""The airports, in memory: those that searches may name, and what surrounds all of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from apps.flights.ground import Places, places
 from layoverhq.snapshot import Snapshot
 
 
@@ -21,4 +22,18 @@ class AirportDirectory(Snapshot[Mapping[str, str]]):
         return MappingProxyType({row["iata"]: row["time_zone"] for row in rows})
 
 
+class GroundDirectory(Snapshot[Places]):
+    """Where every airport is, active or not, and how long one takes to its city and back."""
+
+    name = "ground"
+
+    def load(self, connection: psycopg.Connection[Any]) -> Places:
+        rows = connection.execute(
+            "select iata, country, latitude, longitude, exit_minutes, transfer_minutes,"
+            " buffer_minutes from airports order by iata"
+        )
+        return places(rows.fetchall())
+
+
 airports = AirportDirectory()
+ground = GroundDirectory()

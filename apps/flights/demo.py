@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from apps.flights.connections import allowed_routings, connections, in_turns, pareto_front
 from apps.flights.fares import digests, drawn_carriers, drawn_prices, fares, mixed, unit_draws
+from apps.flights.ground import Places, Spendable, Stays, spendable
 from apps.flights.network import DAY_MINUTES, Schedule, local_time_texts, network, schedule
 
 PROVIDER = "demo-network"
@@ -156,7 +157,7 @@ def busiest_routes(count: int) -> list[tuple[str, str]]:
     return [(codes[pair // len(codes)], codes[pair % len(codes)]) for pair in order.tolist()]
 
 
-def copy_lines(offers: DemoOffers) -> Iterator[str]:
+def copy_lines(offers: DemoOffers, *, known: Places) -> Iterator[str]:
     """Yield the offers as lines for COPY, one each, with the columns of `staged_offers`.
 
     Airports, times and carriers hold nothing that COPY's text format would need to escape.
@@ -168,6 +169,7 @@ def copy_lines(offers: DemoOffers) -> Iterator[str]:
     last = np.where(offers.second == _NONE, offers.first, offers.second)
     layover = np.where(offers.second == _NONE, 0, legs.departure[last] - legs.arrival[offers.first])
     carriers = fares(codes).carriers
+    spent = _spendable(offers, known)
     columns = zip(
         offers.first.tolist(),
         offers.second.tolist(),
@@ -179,6 +181,9 @@ def copy_lines(offers: DemoOffers) -> Iterator[str]:
         offers.price_minor.tolist(),
         legs.destination[offers.first].tolist(),
         layover.tolist(),
+        spent.usable.tolist(),
+        spent.daylight.tolist(),
+        spent.overnight.tolist(),
         offers.carrier.tolist(),
         strict=True,
     )
@@ -193,18 +198,46 @@ def copy_lines(offers: DemoOffers) -> Iterator[str]:
         price,
         via,
         wait,
+        usable,
+        daylight,
+        night,
         by,
     ) in columns:
         carrier = carriers[by]
         head = f"{departs}\t{arrives}\t{minute}\t{price}\t{codes[origin]}\t{codes[destination]}\t"
         if second == _NONE:
-            yield f'{head}\\N\t\\N\t{{}}\t{{}}\t[]\t[{segments[first]}{carrier}"}}]\n'
-        else:
             yield (
-                f"{head}{wait}\t{wait}\t{{{codes[via]}}}\t{{{wait}}}\t"
-                f'[{{"airport":"{codes[via]}","minutes":{wait}}}]\t'
+                f"{head}\\N\t\\N\t\\N\t\\N\tf\t{{{carrier}}}\t{{}}\t{{}}\t{{}}\t{{}}\t{{}}\t[]\t"
+                f'[{segments[first]}{carrier}"}}]\n'
+            )
+        else:
+            overnight = ',"overnight":true' if night else ""
+            yield (
+                f"{head}{wait}\t{wait}\t{usable}\t{daylight}\t{'ft'[night]}\t{{{carrier}}}\t"
+                f"{{{codes[via]}}}\t{{{wait}}}\t{{{usable}}}\t{{{daylight}}}\t{{{'ft'[night]}}}\t"
+                f'[{{"airport":"{codes[via]}","minutes":{wait},"usable_minutes":{usable},'
+                f'"daylight_minutes":{daylight}{overnight}}}]\t'
                 f'[{segments[first]}{carrier}"}},{segments[second]}{carrier}"}}]\n'
             )
+
+
+def _spendable(offers: DemoOffers, known: Places) -> Spendable:
+    """Return what each offer's layover leaves for the city; a nonstop's numbers mean nothing."""
+    legs, plan = offers.schedule.legs, offers.schedule
+    place = np.array([known.index[code] for code in network().codes], dtype=np.int64)
+    last = np.where(offers.second == _NONE, offers.first, offers.second)
+    arrival = legs.arrival[offers.first]
+    return spendable(
+        known,
+        Stays(
+            airport=place[legs.destination[offers.first]],
+            origin=place[legs.origin[offers.first]],
+            destination=place[legs.destination[last]],
+            arrival=arrival,
+            departure=np.maximum(legs.departure[last], arrival),
+            offset=plan.arrival_local[offers.first] - arrival,
+        ),
+    )
 
 
 def _segment_texts(plan: Schedule, positions: NDArray[np.int32]) -> list[str]:

@@ -8,7 +8,6 @@ nothing behind.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import tempfile
 import time
@@ -28,11 +27,12 @@ from django.core.files.storage import default_storage
 from django.db import connections, transaction
 from django.utils import timezone
 
-from apps.flights.airports import airports
+from apps.flights.airports import airports, ground
 from apps.flights.models import OfferImport
 from apps.flights.offers.lines import GZIP_MAGIC, Line, Unreadable, lines
 from apps.flights.offers.ndjson import read_offer
 from apps.flights.offers.normalised import NormalisedOffer, Refused
+from apps.flights.offers.staging import COLUMNS, staging_rows
 from apps.tenants.offboarding import transaction_on
 from layoverhq.errors import Conflict, DomainError, InvalidInput
 from layoverhq.tenancy import OPERATOR, TenantRef, atomic, current_alias, tenant_scope
@@ -52,13 +52,7 @@ LOAD_TASK = "apps.flights.tasks.load_offer_imports"
 PENDING = (OfferImport.Status.QUEUED, OfferImport.Status.LOADING)
 _KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 
-COPY_OFFERS = """
-copy pg_temp.imported_offers (
-    line, search_hash, provider, departure_at, arrival_at, expires_at, departure_day,
-    departure_minute, duration_minutes, price_minor, price_currency, origin_airport,
-    destination_airport, layover_airports, layover_minutes, layovers, segments
-) from stdin
-"""
+COPY_OFFERS = f"copy pg_temp.imported_offers ({COLUMNS}) from stdin"
 COPY_REJECTS = """
 copy pg_temp.imported_rejects (line, reason, field, detail, excerpt) from stdin
 """
@@ -331,8 +325,8 @@ def _store(job: OfferImport) -> None:
             reading = _Reading(job, file)
             cursor.execute("select open_import_staging()")
             with cursor.copy(COPY_OFFERS) as copy:
-                for number, offer in reading.offers():
-                    copy.write_row(_row(number, offer))
+                for row in staging_rows(reading.offers(), known=ground.get()):
+                    copy.write_row(row)
             with cursor.copy(COPY_REJECTS) as copy:
                 for reject in reading.rejects:
                     copy.write_row(reject)
@@ -353,26 +347,3 @@ def _ensure_partitions(first: date, last: date) -> None:
         cursor.execute(
             "select ensure_month_partitions(%s, %s, %s)", ["flight_layovers", first, last]
         )
-
-
-def _row(number: int, offer: NormalisedOffer) -> tuple[Any, ...]:
-    layovers = offer.layovers
-    return (
-        number,
-        offer.search_hash,
-        offer.provider,
-        offer.departure.at,
-        offer.arrival.at,
-        offer.expires_at,
-        offer.departure_day,
-        offer.departure_minute,
-        offer.duration_minutes,
-        offer.fare_minor,
-        offer.fare_currency,
-        offer.segments[0].origin,
-        offer.segments[-1].destination,
-        [layover.airport for layover in layovers],
-        [layover.minutes for layover in layovers],
-        json.dumps([layover.document() for layover in layovers], separators=(",", ":")),
-        json.dumps([segment.document() for segment in offer.segments], separators=(",", ":")),
-    )

@@ -18,6 +18,9 @@ from layoverhq.identifiers import UUID7, uuid7
 # What the demo makes up; everything else of it is measured.
 MODELLED_FIELDS = ("arrival_time", "date", "fare", "carrier")
 
+# A city's appeal is told for so many usable hours and fewer.
+APPEAL_HOURS = 16
+
 
 class ParsedJSONField(models.JSONField):
     """A column of type json, not jsonb: the driver has parsed it by the time Django sees it."""
@@ -50,6 +53,23 @@ class Airport(models.Model):
     time_zone = models.TextField(help_text="IANA name, such as America/Denver.")
     is_active = models.BooleanField(
         "active", default=True, help_text="Searches that name an inactive airport are refused."
+    )
+    exit_minutes = models.SmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="Minutes from the gate to the kerb, arriving from abroad; half of it otherwise."
+        " Empty: 60.",
+    )
+    transfer_minutes = models.SmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="Minutes from the kerb to the city's centre, one way. Empty: 45.",
+    )
+    buffer_minutes = models.SmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="Minutes to be at the airport before a departure abroad; half of it otherwise."
+        " Empty: 120.",
     )
 
     objects = AirportQuerySet.as_manager()
@@ -84,6 +104,28 @@ class Offer(models.Model):
     layover_count = models.SmallIntegerField()
     layover_min_minutes = models.IntegerField(null=True, help_text="Empty without a layover.")
     layover_max_minutes = models.IntegerField(null=True, help_text="Empty without a layover.")
+    usable_minutes = models.IntegerField(
+        null=True, help_text="The most that one layover leaves for its city, within opening hours."
+    )
+    daylight_minutes = models.IntegerField(
+        null=True, help_text="The most that one layover leaves for its city with daylight."
+    )
+    overnight = models.BooleanField(
+        default=False, help_text="A layover lasts from one o'clock to five of a night."
+    )
+    self_transfer = models.BooleanField(
+        default=False, help_text="On more than one ticket: nobody waits, and nobody rebooks."
+    )
+    terminal_change = models.BooleanField(
+        default=False, help_text="A layover leads to another terminal or airport."
+    )
+    carriers = ArrayField(models.TextField(), default=list)
+    cabin = models.TextField(blank=True, help_text="The lowest of the journey, if it is known.")
+    fare_minor = models.BigIntegerField(
+        null=True, help_text="As the provider named it, where that is another currency."
+    )
+    fare_currency = models.TextField(null=True)  # noqa: DJ001  # null with the fare
+    rate_date = models.DateField(null=True, help_text="Of the exchange rate.")
     layover_airports = ArrayField(models.TextField(), default=list)
     layovers = models.JSONField(default=list)
     segments = ParsedJSONField()
@@ -145,6 +187,9 @@ class FlightLayover(models.Model):
     position = models.SmallIntegerField(help_text="1 for the first.")
     airport = models.TextField()
     minutes = models.IntegerField()
+    usable_minutes = models.IntegerField(null=True)
+    daylight_minutes = models.IntegerField(null=True)
+    overnight = models.BooleanField(default=False)
     enterprise = models.ForeignKey(
         Enterprise, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
     )
@@ -154,6 +199,42 @@ class FlightLayover(models.Model):
 
     def __str__(self) -> str:
         return f"{self.minutes} minutes in {self.airport}"
+
+
+class LayoverPlace(models.Model):
+    """How much an airport's city has to offer, by usable hours."""
+
+    airport = models.OneToOneField(
+        Airport, primary_key=True, on_delete=models.CASCADE, db_column="airport", related_name="+"
+    )
+    appeal = ArrayField(
+        models.SmallIntegerField(), size=APPEAL_HOURS + 1, help_text="0 to 100, by hours from 0."
+    )
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "layover_places"
+
+    def __str__(self) -> str:
+        return f"Appeal of {self.airport_id}"
+
+
+class LayoverWeather(models.Model):
+    """How pleasant an hour is at an airport's city."""
+
+    pk = models.CompositePrimaryKey("airport", "hour")
+    airport = models.ForeignKey(
+        Airport, on_delete=models.CASCADE, db_column="airport", related_name="+"
+    )
+    hour = models.DateTimeField()
+    comfort = models.SmallIntegerField(help_text="0 to 100.")
+    observed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "layover_weather"
+
+    def __str__(self) -> str:
+        return f"{self.airport_id} {self.hour:%Y-%m-%d %H:%M}"
 
 
 class InventoryLoad(models.Model):

@@ -1,14 +1,14 @@
-"""Writes: the demo's inventory, and the deletion of what has expired.
+"""Writes: the demo's inventory, what is known of cities, and the deletion of what has expired.
 
 All run with the operator's role: open an operator_scope around them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import TextIO
 from zoneinfo import ZoneInfo
@@ -19,8 +19,9 @@ from django.utils import timezone
 from tqdm import tqdm
 
 from apps.configs.runtime import configs
+from apps.flights.airports import ground
 from apps.flights.demo import PROVIDER, DemoOffers, busiest_routes, copy_lines, demo_offers, prepare
-from apps.flights.models import EnterpriseFlight
+from apps.flights.models import EnterpriseFlight, LayoverPlace, LayoverWeather
 from apps.flights.queries import missing_days
 from apps.tenants.models import Enterprise
 from layoverhq.tenancy import atomic, current_alias
@@ -40,8 +41,9 @@ LAST_ZONE = ZoneInfo("Pacific/Honolulu")
 COPY = """
 copy pg_temp.staged_offers (
     departs, arrives, departure_minute, price_minor, origin_airport, destination_airport,
-    layover_min_minutes, layover_max_minutes, layover_airports, layover_minutes, layovers,
-    segments
+    layover_min_minutes, layover_max_minutes, usable_minutes, daylight_minutes, overnight,
+    carriers, layover_airports, layover_minutes, layover_usable, layover_daylight,
+    layover_overnight, layovers, segments
 ) from stdin
 """
 
@@ -122,6 +124,40 @@ def load_negotiated_demo_offers(*, enterprise: Enterprise) -> int:
         return int(cursor.fetchone()[0])
 
 
+def set_layover_places(*, appeal: Mapping[str, Sequence[int]], now: datetime) -> None:
+    """Note how much cities have to offer, by the airport: 17 numbers of 0 to 100.
+
+    The first is for less than one usable hour, the last for 16 and more.
+    """
+    LayoverPlace.objects.bulk_create(
+        [
+            LayoverPlace(airport_id=airport, appeal=list(by_hour), updated_at=now)
+            for airport, by_hour in appeal.items()
+        ],
+        update_conflicts=True,
+        unique_fields=["airport"],
+        update_fields=["appeal", "updated_at"],
+    )
+
+
+def set_layover_weather(*, comfort: Mapping[tuple[str, datetime], int], now: datetime) -> None:
+    """Note how pleasant hours are, 0 to 100, by the airport and the hour's beginning."""
+    LayoverWeather.objects.bulk_create(
+        [
+            LayoverWeather(airport_id=airport, hour=hour, comfort=percent, observed_at=now)
+            for (airport, hour), percent in comfort.items()
+        ],
+        update_conflicts=True,
+        unique_fields=["airport", "hour"],
+        update_fields=["comfort", "observed_at"],
+    )
+
+
+def purge_layover_weather(*, before: datetime) -> int:
+    """Delete what is known of hours before that; return how many."""
+    return LayoverWeather.objects.filter(hour__lt=before).delete()[0]
+
+
 def cleanup_expired_flights() -> int:
     """Delete the offers that expired over an hour ago, a batch a transaction; return how many."""
     deleted = 0
@@ -159,7 +195,7 @@ def _store_day(day: date, offers: DemoOffers) -> int:
         # A day that is lost with the server is composed again.
         cursor.execute("set local synchronous_commit = off")
         cursor.execute("select open_offer_staging()")
-        lines = copy_lines(offers)
+        lines = copy_lines(offers, known=ground.get())
         with cursor.copy(COPY) as copy:
             while chunk := "".join(islice(lines, COPY_LINES)):
                 copy.write(chunk)

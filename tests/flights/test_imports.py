@@ -111,7 +111,10 @@ def test_import__good_lines__are_offers_that_only_its_sender_finds(
     (found,) = api.get("/api/v1/flights/search", search).json()["results"]
     assert found["private"] is True
     assert (found["provider"], found["price_minor"]) == ("import", 41_250)
-    assert found["layovers"] == [{"airport": "DEN", "minutes": 505}]
+    assert found["layovers"] == [
+        # Half an hour to the kerb, twice 45 minutes to town, and an hour before the departure.
+        {"airport": "DEN", "minutes": 505, "usable_minutes": 325, "daylight_minutes": 325}
+    ]
     assert found["segments"][0]["flight_number"] == "UA 100"
     assert found["modelled"] == []
     strangers = tenants.make_client(other_enterprise)
@@ -181,7 +184,9 @@ def test_import__new_price_or_terminal__changes_the_offer_that_stands(api, enter
     (after,) = offers(enterprise)
     assert (after.pk, after.price_minor) == (before.pk, 30_000)
     assert after.seen_at > before.seen_at
-    assert after.layovers == [{"airport": "DEN", "minutes": 505, "terminal_change": True}]
+    (layover,) = after.layovers
+    assert (layover["minutes"], layover["terminal_change"]) == (505, True)
+    assert after.terminal_change
 
 
 def test_import__same_body_again__is_the_same_job(api, queued):

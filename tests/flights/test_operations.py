@@ -26,6 +26,7 @@ from apps.flights.demo import (
     busiest_routes,
     demo_offers,
 )
+from apps.flights.ground import Places
 from apps.flights.models import EnterpriseFlight, Flight, FlightLayover, InventoryLoad
 from apps.flights.network import network
 from apps.tenants.models import Enterprise
@@ -88,7 +89,17 @@ def test_load_demo_days__new_days__stand_whole_and_are_entered(days: list[date])
         assert entry.layovers == one_stops.count() > 0
         offer = one_stops[0]
         layover = FlightLayover.objects.get(departure_day=day, flight_id=offer.pk)
-        assert offer.layovers == [{"airport": layover.airport, "minutes": layover.minutes}]
+        (told,) = offer.layovers
+        for column in ("airport", "minutes", "usable_minutes", "daylight_minutes"):
+            assert told[column] == getattr(layover, column)
+        assert told.get("overnight", False) == layover.overnight == offer.overnight
+        assert (offer.usable_minutes, offer.daylight_minutes) == (
+            layover.usable_minutes,
+            layover.daylight_minutes,
+        )
+        assert offer.carriers == [offer.segments[0]["carrier"]]
+        longest = one_stops.order_by("-layover_max_minutes")[0]
+        assert longest.usable_minutes > 0
         assert offer.modelled_fields == ("arrival_time", "date", "fare", "carrier")
         assert offer.enterprise is None
 
@@ -119,8 +130,8 @@ def test_load_demo_days__again__changes_nothing(days: list[date]) -> None:
 def test_load_demo_days__cut_off_within_a_day__leaves_whole_days_only(days: list[date]) -> None:
     lines = operations.copy_lines
 
-    def failing(offers: DemoOffers) -> Iterator[str]:
-        for number, line in enumerate(lines(offers)):
+    def failing(offers: DemoOffers, *, known: Places) -> Iterator[str]:
+        for number, line in enumerate(lines(offers, known=known)):
             if offers.day == days[1] and number == 200:
                 raise KeyboardInterrupt
             yield line

@@ -11,6 +11,15 @@ from apps.flights.models import MODELLED_FIELDS, OfferImport, OfferReject
 class LayoverSerializer(serializers.Serializer[None]):
     airport = serializers.CharField(help_text="IATA code.")
     minutes = serializers.IntegerField(min_value=0)
+    usable_minutes = serializers.IntegerField(
+        required=False, min_value=0, help_text="What it leaves for the city, within opening hours."
+    )
+    daylight_minutes = serializers.IntegerField(
+        required=False, min_value=0, help_text="What it leaves for the city with daylight."
+    )
+    overnight = serializers.BooleanField(
+        required=False, help_text="It lasts from one o'clock to five of a night."
+    )
     next_airport = serializers.CharField(
         required=False, help_text="Where the journey goes on, if that is another airport."
     )

@@ -21,10 +21,10 @@ class Migration(migrations.Migration):
     operations = [
         migrations.SeparateDatabaseAndState(
             database_operations=[
-                InstallSQL("flights", "airports", digest="5e59545ab0b065b3"),
-                InstallSQL("flights", "flights", digest="48c0c58e5390e31b"),
-                InstallSQL("flights", "flight_layovers", digest="549dd3fe514240c2"),
-                InstallSQL("flights", "inventory_loads", digest="3de48fd4f20ed363"),
+                InstallSQL("flights", "airports", digest="2ac7637eb64e5263"),
+                InstallSQL("flights", "flights", digest="ad5bc98cb561ff14"),
+                InstallSQL("flights", "flight_layovers", digest="d6ecdaa5d1a632f2"),
+                InstallSQL("flights", "inventory_loads", digest="1219324248195e73"),
             ],
             state_operations=[
                 migrations.CreateModel(
@@ -52,6 +52,30 @@ class Migration(migrations.Migration):
                                 default=True,
                                 help_text="Searches that name an inactive airport are refused.",
                                 verbose_name="active",
+                            ),
+                        ),
+                        (
+                            "buffer_minutes",
+                            models.SmallIntegerField(
+                                blank=True,
+                                help_text="Minutes to be at the airport before a departure abroad; half of it otherwise. Empty: 120.",
+                                null=True,
+                            ),
+                        ),
+                        (
+                            "exit_minutes",
+                            models.SmallIntegerField(
+                                blank=True,
+                                help_text="Minutes from the gate to the kerb, arriving from abroad; half of it otherwise. Empty: 60.",
+                                null=True,
+                            ),
+                        ),
+                        (
+                            "transfer_minutes",
+                            models.SmallIntegerField(
+                                blank=True,
+                                help_text="Minutes from the kerb to the city's centre, one way. Empty: 45.",
+                                null=True,
                             ),
                         ),
                     ],
@@ -172,6 +196,65 @@ class Migration(migrations.Migration):
                                 to="tenants.enterprise",
                             ),
                         ),
+                        (
+                            "cabin",
+                            models.TextField(
+                                blank=True, help_text="The lowest of the journey, if it is known."
+                            ),
+                        ),
+                        (
+                            "carriers",
+                            django.contrib.postgres.fields.ArrayField(
+                                base_field=models.TextField(), default=list, size=None
+                            ),
+                        ),
+                        (
+                            "daylight_minutes",
+                            models.IntegerField(
+                                help_text="The most that one layover leaves for its city with daylight.",
+                                null=True,
+                            ),
+                        ),
+                        ("fare_currency", models.TextField(null=True)),
+                        (
+                            "fare_minor",
+                            models.BigIntegerField(
+                                help_text="As the provider named it, where that is another currency.",
+                                null=True,
+                            ),
+                        ),
+                        (
+                            "overnight",
+                            models.BooleanField(
+                                default=False,
+                                help_text="A layover lasts from one o'clock to five of a night.",
+                            ),
+                        ),
+                        (
+                            "rate_date",
+                            models.DateField(help_text="Of the exchange rate.", null=True),
+                        ),
+                        (
+                            "self_transfer",
+                            models.BooleanField(
+                                default=False,
+                                help_text="On more than one ticket: nobody waits, and nobody rebooks.",
+                            ),
+                        ),
+                        (
+                            "terminal_change",
+                            models.BooleanField(
+                                default=False,
+                                help_text="A layover leads to another terminal or airport.",
+                            ),
+                        ),
+                        (
+                            "usable_minutes",
+                            models.IntegerField(
+                                help_text="The most that one layover leaves for its city, within opening hours.",
+                                null=True,
+                            ),
+                        ),
                     ],
                     options={
                         "verbose_name": "negotiated flight offer",
@@ -264,6 +347,65 @@ class Migration(migrations.Migration):
                                 to="tenants.enterprise",
                             ),
                         ),
+                        (
+                            "cabin",
+                            models.TextField(
+                                blank=True, help_text="The lowest of the journey, if it is known."
+                            ),
+                        ),
+                        (
+                            "carriers",
+                            django.contrib.postgres.fields.ArrayField(
+                                base_field=models.TextField(), default=list, size=None
+                            ),
+                        ),
+                        (
+                            "daylight_minutes",
+                            models.IntegerField(
+                                help_text="The most that one layover leaves for its city with daylight.",
+                                null=True,
+                            ),
+                        ),
+                        ("fare_currency", models.TextField(null=True)),
+                        (
+                            "fare_minor",
+                            models.BigIntegerField(
+                                help_text="As the provider named it, where that is another currency.",
+                                null=True,
+                            ),
+                        ),
+                        (
+                            "overnight",
+                            models.BooleanField(
+                                default=False,
+                                help_text="A layover lasts from one o'clock to five of a night.",
+                            ),
+                        ),
+                        (
+                            "rate_date",
+                            models.DateField(help_text="Of the exchange rate.", null=True),
+                        ),
+                        (
+                            "self_transfer",
+                            models.BooleanField(
+                                default=False,
+                                help_text="On more than one ticket: nobody waits, and nobody rebooks.",
+                            ),
+                        ),
+                        (
+                            "terminal_change",
+                            models.BooleanField(
+                                default=False,
+                                help_text="A layover leads to another terminal or airport.",
+                            ),
+                        ),
+                        (
+                            "usable_minutes",
+                            models.IntegerField(
+                                help_text="The most that one layover leaves for its city, within opening hours.",
+                                null=True,
+                            ),
+                        ),
                     ],
                     options={
                         "verbose_name": "flight offer",
@@ -303,6 +445,9 @@ class Migration(migrations.Migration):
                                 to="tenants.enterprise",
                             ),
                         ),
+                        ("daylight_minutes", models.IntegerField(null=True)),
+                        ("overnight", models.BooleanField(default=False)),
+                        ("usable_minutes", models.IntegerField(null=True)),
                     ],
                     options={
                         "db_table": "flight_layovers",
@@ -312,5 +457,5 @@ class Migration(migrations.Migration):
         ),
         InstallSQL("flights", "search_flights", digest="1178516171fa4aca"),
         InstallSQL("flights", "cleanup_expired_flights", digest="b7390e9f9e8eca0d"),
-        InstallSQL("flights", "negotiate_demo_offers", digest="d7779470aca6ebad"),
+        InstallSQL("flights", "negotiate_demo_offers", digest="041176fa2644e4b6"),
     ]

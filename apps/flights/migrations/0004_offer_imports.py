@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     ]
     operations = [
         migrations.SeparateDatabaseAndState(
-            database_operations=[InstallSQL("flights", "offer_imports", digest="b2f79e38fb7eb27a")],
+            database_operations=[InstallSQL("flights", "offer_imports", digest="77862fdd5c8d3ae1")],
             state_operations=[
                 migrations.CreateModel(
                     name="OfferImport",

@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 
 from apps.flights.offers.currencies import fare_minor
 from apps.flights.offers.normalised import (
+    CABINS,
     MAXIMUM_SEGMENTS,
     NAME,
     Moment,
@@ -22,7 +23,6 @@ from layoverhq.query_string import printable
 from layoverhq.strict_json import STRICT_JSON, strictly
 
 DEFAULT_PROVIDER: Final = "import"
-CABINS: Final = ("economy", "premium_economy", "business", "first")
 
 MEMBERS: Final = frozenset({"provider", "carrier", "price", "currency", "expires_at", "segments"})
 SEGMENT_MEMBERS: Final = frozenset(

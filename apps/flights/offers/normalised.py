@@ -24,6 +24,9 @@ CARRIER: Final = re.compile(r"[A-Z0-9]{2}", re.ASCII)
 PROVIDER: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,49}", re.ASCII)
 NAME: Final = re.compile(r"[A-Za-z0-9 ._/-]{1,40}", re.ASCII)
 
+# From the lowest.
+CABINS: Final = ("economy", "premium_economy", "business", "first")
+
 MINUTE = timedelta(minutes=1)
 
 

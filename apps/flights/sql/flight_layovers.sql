@@ -11,9 +11,16 @@ create table public.flight_layovers (
     -- as its offer's: null for shared inventory
     enterprise_id uuid references public.enterprises (id),
     airport text not null,
+    -- what the layover leaves for the city, and of that with daylight; null if never worked out
+    usable_minutes integer,
+    daylight_minutes integer,
+    overnight boolean not null default false,
     primary key (departure_day, flight_id, position),
     constraint flight_layovers_position_from_one check (position >= 1),
     constraint flight_layovers_minutes_not_negative check (minutes >= 0),
+    constraint flight_layovers_ground_minutes_agree check (
+        usable_minutes between 0 and minutes and daylight_minutes between 0 and minutes
+    ),
     constraint flight_layovers_airport_is_iata check (airport ~ '^[A-Z]{3}$')
 ) partition by range (departure_day);
 

@@ -17,11 +17,20 @@ create table public.flights (
     -- null, like the longest, where there is no layover: a range then matches no nonstop
     layover_min_minutes integer,
     layover_max_minutes integer,
+    -- the most that one layover leaves for its city, and of that with daylight; null as above, and
+    -- where it was never worked out
+    usable_minutes integer,
+    daylight_minutes integer,
     -- minutes after midnight on the origin's clock
     departure_minute smallint not null,
     layover_count smallint not null,
     -- whether parts of the offer are modelled, as all of the demo's are
     modelled boolean not null default false,
+    -- of any layover: from one o'clock to five of a night; on tickets of one's own; to another
+    -- terminal or airport
+    overnight boolean not null default false,
+    self_transfer boolean not null default false,
+    terminal_change boolean not null default false,
     id uuid not null default uuidv7(),
     -- null: shared inventory
     enterprise_id uuid references public.enterprises (id),
@@ -31,6 +40,13 @@ create table public.flights (
     origin_airport text not null,
     destination_airport text not null,
     price_currency text not null default 'USD',
+    -- the lowest of the journey; empty where nobody says
+    cabin text not null default '',
+    -- what the provider named, where that was in another currency, and the rate's day
+    fare_minor bigint,
+    fare_currency text,
+    rate_date date,
+    carriers text[] not null default '{}',
     layover_airports text[] not null default '{}',
     layovers jsonb not null default '[]',
     -- what a traveller reads, in order, ready for the answer
@@ -47,6 +63,18 @@ create table public.flights (
     ),
     constraint flights_minute_of_day check (departure_minute between 0 and 1439),
     constraint flights_price_not_negative check (price_minor >= 0),
+    constraint flights_fare_agrees check (
+        (fare_minor is null) = (fare_currency is null)
+        and (fare_minor is null) = (rate_date is null)
+        and (fare_minor is null or fare_minor >= 0)
+    ),
+    constraint flights_cabin_known check (
+        cabin in ('', 'economy', 'premium_economy', 'business', 'first')
+    ),
+    constraint flights_ground_minutes_agree check (
+        usable_minutes between 0 and layover_max_minutes
+        and daylight_minutes between 0 and layover_max_minutes
+    ),
     -- Prices are ordered by minor units, which compares one currency only.
     constraint flights_price_in_usd check (price_currency = 'USD'),
     constraint flights_layovers_agree check (

@@ -30,8 +30,18 @@ begin
         destination_airport text not null,
         layover_min_minutes integer,
         layover_max_minutes integer,
+        usable_minutes integer,
+        daylight_minutes integer,
+        overnight boolean not null default false,
+        self_transfer boolean not null default false,
+        terminal_change boolean not null default false,
+        carriers text[] not null default '{}',
         layover_airports text[] not null,
         layover_minutes integer[] not null,
+        -- of each layover
+        layover_usable integer[] not null default '{}',
+        layover_daylight integer[] not null default '{}',
+        layover_overnight boolean[] not null default '{}',
         layovers jsonb not null,
         segments json not null
     ) on commit drop;
@@ -67,25 +77,35 @@ begin
 
     insert into public.flights (
         departure_at, arrival_at, price_minor, expires_at, departure_day, duration_minutes,
-        layover_min_minutes, layover_max_minutes, departure_minute, layover_count, modelled, id,
-        search_hash, provider, origin_airport, destination_airport, layover_airports, layovers,
+        layover_min_minutes, layover_max_minutes, usable_minutes, daylight_minutes, overnight,
+        self_transfer, terminal_change, departure_minute, layover_count, modelled, id, search_hash,
+        provider, origin_airport, destination_airport, carriers, layover_airports, layovers,
         segments
     )
     select
         to_timestamp(s.departs * 60), to_timestamp(s.arrives * 60), s.price_minor,
         to_timestamp(s.departs * 60), stored_day, s.arrives - s.departs,
-        s.layover_min_minutes, s.layover_max_minutes, s.departure_minute,
+        s.layover_min_minutes, s.layover_max_minutes, s.usable_minutes, s.daylight_minutes,
+        s.overnight, s.self_transfer, s.terminal_change, s.departure_minute,
         cardinality(s.layover_airports), is_modelled, s.id,
         md5(offer_provider || s.segments::text)::uuid, offer_provider, s.origin_airport,
-        s.destination_airport, s.layover_airports, s.layovers, s.segments
+        s.destination_airport, s.carriers, s.layover_airports, s.layovers, s.segments
     from pg_temp.staged_offers s;
     get diagnostics offers = row_count;
 
-    insert into public.flight_layovers (departure_day, flight_id, position, airport, minutes)
-    select stored_day, s.id, l.position, l.airport, l.minutes
+    insert into public.flight_layovers (
+        departure_day, flight_id, position, airport, minutes, usable_minutes, daylight_minutes,
+        overnight
+    )
+    select
+        stored_day, s.id, l.position, l.airport, l.minutes, l.usable, l.daylight,
+        coalesce(l.overnight, false)
     from pg_temp.staged_offers s
-    cross join lateral unnest(s.layover_airports, s.layover_minutes)
-        with ordinality as l (airport, minutes, position);
+    cross join lateral unnest(
+        s.layover_airports, s.layover_minutes, s.layover_usable, s.layover_daylight,
+        s.layover_overnight
+    ) with ordinality as l (airport, minutes, usable, daylight, overnight, position)
+    where l.airport is not null;
     get diagnostics layovers = row_count;
 
     insert into public.inventory_loads (day, provider, offers, layovers)

@@ -30,17 +30,18 @@ begin atomic
     ), added as (
         insert into public.enterprise_flights (
             departure_at, arrival_at, price_minor, expires_at, departure_day, duration_minutes,
-            layover_min_minutes, layover_max_minutes, departure_minute, layover_count, modelled,
-            enterprise_id, search_hash, provider, origin_airport, destination_airport,
-            layover_airports, layovers, segments
+            layover_min_minutes, layover_max_minutes, usable_minutes, daylight_minutes, overnight,
+            departure_minute, layover_count, modelled, enterprise_id, search_hash, provider,
+            origin_airport, destination_airport, carriers, layover_airports, layovers, segments
         )
         select
             c.departure_at, c.arrival_at,
             c.price_minor * (90 + ('x' || left(c.journey::text, 2))::bit(8)::integer % 6) / 100,
             c.expires_at, c.departure_day, c.duration_minutes, c.layover_min_minutes,
-            c.layover_max_minutes, c.departure_minute, c.layover_count, true, buyer, c.journey,
-            offer_provider, c.origin_airport, c.destination_airport, c.layover_airports,
-            c.layovers, c.segments
+            c.layover_max_minutes, c.usable_minutes, c.daylight_minutes, c.overnight,
+            c.departure_minute, c.layover_count, true, buyer, c.journey, offer_provider,
+            c.origin_airport, c.destination_airport, c.carriers, c.layover_airports, c.layovers,
+            c.segments
         from candidates c
         where c.place <= 2
             and not exists (
@@ -55,13 +56,21 @@ begin atomic
         returning departure_day, id, layovers
     ), layovers as (
         insert into public.flight_layovers (
-            departure_day, flight_id, position, airport, minutes, enterprise_id
+            departure_day, flight_id, position, airport, minutes, usable_minutes,
+            daylight_minutes, overnight, enterprise_id
         )
-        select a.departure_day, a.id, l.position, l.airport, l.minutes, buyer
+        select
+            a.departure_day, a.id, l.position, l.airport, l.minutes, l.usable_minutes,
+            l.daylight_minutes, coalesce(l.overnight, false), buyer
         from added a
         cross join lateral rows from (
-            jsonb_to_recordset(a.layovers) as (airport text, minutes integer)
-        ) with ordinality as l (airport, minutes, position)
+            jsonb_to_recordset(a.layovers) as (
+                airport text, minutes integer, usable_minutes integer, daylight_minutes integer,
+                overnight boolean
+            )
+        ) with ordinality as l (
+            airport, minutes, usable_minutes, daylight_minutes, overnight, position
+        )
     )
     select count(*)::integer from added;
 end;

@@ -86,6 +86,17 @@ begin
         destination_airport text not null,
         layover_airports text[] not null,
         layover_minutes integer[] not null,
+        -- of each layover
+        layover_usable integer[] not null,
+        layover_daylight integer[] not null,
+        layover_overnight boolean[] not null,
+        self_transfer boolean not null,
+        terminal_change boolean not null,
+        carriers text[] not null,
+        cabin text not null,
+        fare_minor bigint,
+        fare_currency text,
+        rate_date date,
         layovers jsonb not null,
         segments json not null
     ) on commit drop;
@@ -143,36 +154,53 @@ begin
         using pg_temp.imported_offers s
         on e.enterprise_id = buyer and e.search_hash = s.search_hash and not e.modelled
         when matched and (
-            (e.price_minor, e.expires_at, e.layovers, e.segments::text)
-                is distinct from (s.price_minor, s.expires_at, s.layovers, s.segments::text)
+            (e.price_minor, e.fare_minor, e.fare_currency, e.expires_at, e.layovers, e.segments::text)
+                is distinct from (
+                    s.price_minor, s.fare_minor, s.fare_currency, s.expires_at, s.layovers,
+                    s.segments::text
+                )
         ) then update set
-            price_minor = s.price_minor, expires_at = s.expires_at, layovers = s.layovers,
-            segments = s.segments, seen_at = now()
+            price_minor = s.price_minor, fare_minor = s.fare_minor,
+            fare_currency = s.fare_currency, rate_date = s.rate_date, expires_at = s.expires_at,
+            usable_minutes = (select max(m) from unnest(s.layover_usable) as m),
+            daylight_minutes = (select max(m) from unnest(s.layover_daylight) as m),
+            self_transfer = s.self_transfer, terminal_change = s.terminal_change,
+            layovers = s.layovers, segments = s.segments, seen_at = now()
         when not matched then insert (
             enterprise_id, search_hash, provider, departure_at, arrival_at, expires_at,
             departure_day, departure_minute, duration_minutes, price_minor, price_currency,
-            origin_airport, destination_airport, layover_count, layover_min_minutes,
-            layover_max_minutes, layover_airports, layovers, segments
+            fare_minor, fare_currency, rate_date, origin_airport, destination_airport,
+            layover_count, layover_min_minutes, layover_max_minutes, usable_minutes,
+            daylight_minutes, overnight, self_transfer, terminal_change, carriers, cabin,
+            layover_airports, layovers, segments
         ) values (
             buyer, s.search_hash, s.provider, s.departure_at, s.arrival_at, s.expires_at,
             s.departure_day, s.departure_minute, s.duration_minutes, s.price_minor,
-            s.price_currency, s.origin_airport, s.destination_airport,
-            cardinality(s.layover_airports),
+            s.price_currency, s.fare_minor, s.fare_currency, s.rate_date, s.origin_airport,
+            s.destination_airport, cardinality(s.layover_airports),
             (select min(m) from unnest(s.layover_minutes) as m),
             (select max(m) from unnest(s.layover_minutes) as m),
-            s.layover_airports, s.layovers, s.segments
+            (select max(m) from unnest(s.layover_usable) as m),
+            (select max(m) from unnest(s.layover_daylight) as m),
+            (true = any(s.layover_overnight)), s.self_transfer, s.terminal_change, s.carriers,
+            s.cabin, s.layover_airports, s.layovers, s.segments
         )
         returning merge_action() as action, e.departure_day, e.id, s.layover_airports,
-            s.layover_minutes
+            s.layover_minutes, s.layover_usable, s.layover_daylight, s.layover_overnight
     ), places as (
         -- Times and places are part of what makes an offer the same: an update moves none.
         insert into flight_layovers (
-            enterprise_id, departure_day, flight_id, position, airport, minutes
+            enterprise_id, departure_day, flight_id, position, airport, minutes, usable_minutes,
+            daylight_minutes, overnight
         )
-        select buyer, m.departure_day, m.id, l.position, l.airport, l.minutes
+        select
+            buyer, m.departure_day, m.id, l.position, l.airport, l.minutes, l.usable, l.daylight,
+            l.overnight
         from merged m
-        cross join lateral unnest(m.layover_airports, m.layover_minutes)
-            with ordinality as l (airport, minutes, position)
+        cross join lateral unnest(
+            m.layover_airports, m.layover_minutes, m.layover_usable, m.layover_daylight,
+            m.layover_overnight
+        ) with ordinality as l (airport, minutes, usable, daylight, overnight, position)
         where m.action = 'INSERT'
     )
     select

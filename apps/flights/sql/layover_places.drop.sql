@@ -1,0 +1,2 @@
+drop table public.layover_weather;
+drop table public.layover_places;
