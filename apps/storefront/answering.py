@@ -51,9 +51,9 @@ def answer(request: HttpRequest, site: Site) -> HttpResponseBase:
 def _answered(visit: Visit) -> HttpResponseBase:
     request = visit.request
     if request.method not in READING:
-        response = _problem(visit, 405)
-        response["Allow"] = ", ".join(READING)
-        return response
+        refusal = _problem(visit, 405)
+        refusal["Allow"] = ", ".join(READING)
+        return refusal
     try:
         match = resolve(request.path_info, urlconf=URLCONF)
     except Resolver404 as error:

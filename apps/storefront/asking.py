@@ -83,7 +83,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The form as it was sent: texts by field, what is wrong with them, and the search if nothing is.
+    """The form as it was sent: texts by field, their faults, and the search where there is none.
 
     `places` are the airports that fields named.
     """

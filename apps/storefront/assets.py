@@ -1,4 +1,4 @@
-"""The few files that every storefront's pages load, by addresses that never change their content."""
+"""The few files that all storefronts load, by addresses that never change their content."""
 
 from __future__ import annotations
 

@@ -35,6 +35,14 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Badge:
+    """A word of what to know of a journey; `tone` is good, mind or plain."""
+
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
 class Leg:
     """A flight, with the clock of each end."""
 
@@ -130,12 +138,26 @@ class Journey:
         return steps
 
     @property
-    def self_transfer(self) -> bool:
-        return any(stop.self_transfer for stop in self.stops)
-
-    @property
-    def bag_recheck(self) -> bool:
-        return any(stop.bag_recheck for stop in self.stops)
+    def badges(self) -> list[Badge]:
+        """What to know before one chooses it."""
+        stops, badges = self.stops, []
+        if self.private:
+            badges.append(Badge("Our own fare", "good"))
+        badges += [Badge(f"A night in {s.place.town}", "plain") for s in stops if s.overnight]
+        badges += [
+            Badge(f"Change of airport, {s.place.iata} to {s.onward.iata}", "mind")
+            for s in stops
+            if s.airport_change
+        ]
+        if any(s.terminal_change and not s.airport_change for s in stops):
+            badges.append(Badge("Change of terminal", "plain"))
+        if any(s.self_transfer for s in stops):
+            badges.append(Badge("Separate tickets: you connect at your own risk", "mind"))
+        if any(s.bag_recheck for s in stops):
+            badges.append(Badge("Collect your bags on the way", "mind"))
+        if self.modelled:
+            badges.append(Badge("Sample data, partly estimated", "plain"))
+        return badges
 
     @property
     def modelled_words(self) -> str:

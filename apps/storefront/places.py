@@ -23,8 +23,8 @@ CODE_IN_BRACKETS = re.compile(r"\(([A-Za-z]{3})\)\s*$")
 def country_names() -> Mapping[str, str]:
     """Return the English short names of countries by their ISO 3166-1 alpha-2 codes."""
     text = (files("tzdata") / "zoneinfo" / "iso3166.tab").read_text(encoding="utf-8")
-    rows = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
-    return {code: name for code, name in rows}
+    lines = (line for line in text.splitlines() if not line.startswith("#"))
+    return {code: name for code, _, name in (line.partition("\t") for line in lines)}
 
 
 def folded(text: str) -> str:
