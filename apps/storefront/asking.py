@@ -95,7 +95,8 @@ class Asked:
 
     def query(self, **changes: str | None) -> str:
         """Return the query string that asks for the same, with changes; None leaves a field out."""
-        merged = {**self.values, "cursor": "", **changes}
+        codes = {name: place.iata for name, place in self.places.items()}
+        merged = {**self.values, **codes, "cursor": "", **changes}
         usual = {"stay": STAYS[0].value, "sort": SORTS[0].value}
         return urlencode(
             {

@@ -71,6 +71,7 @@ class Palette:
     line: str
     brand: str
     on_brand: str
+    brand_mark: str
     brand_ink: str
     brand_soft: str
     accent: str
@@ -88,7 +89,8 @@ class Palette:
             "quiet text on the page": (self.muted, self.page, text),
             "quiet text on cards": (self.muted, self.surface, text),
             "buttons' text": (self.on_brand, self.brand, text),
-            "buttons on cards": (self.brand, self.surface, graphic),
+            "buttons' edges on cards": (self.brand_mark, self.surface, graphic),
+            "flights in the timeline": (self.brand_mark, self.surface, graphic),
             "links on cards": (self.brand_ink, self.surface, text),
             "links on the page": (self.brand_ink, self.page, text),
             "links on the tinted ground": (self.brand_ink, self.brand_soft, text),
@@ -114,7 +116,6 @@ def dark(primary: str, accent: str) -> Palette:
 def _palette(
     primary: str, accent: str, *, surface: str, page: str, ink: str, tint: float
 ) -> Palette:
-    brand = readable(primary, surface, GRAPHIC_CONTRAST)
     mark = readable(accent, surface, GRAPHIC_CONTRAST)
     # A tint that takes too much of its colour would leave no ink to read on it.
     brand_soft, accent_soft = mixed(primary, surface, tint), mixed(accent, surface, tint)
@@ -124,8 +125,9 @@ def _palette(
         ink=ink,
         muted=_ink(mixed(ink, surface, 0.38), page, surface),
         line=mixed(ink, surface, 0.86),
-        brand=brand,
-        on_brand=text_on(brand),
+        brand=primary,
+        on_brand=text_on(primary),
+        brand_mark=readable(primary, surface, GRAPHIC_CONTRAST),
         brand_ink=_ink(primary, surface, page, brand_soft),
         brand_soft=brand_soft,
         accent=mark,

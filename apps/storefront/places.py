@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -81,8 +81,13 @@ class Places:
         self._all = places
         self.zones = {place.iata: place.time_zone for place in places}
 
-    def suggest(self, text: str, limit: int = SUGGESTIONS) -> list[Place]:
-        """Return the airports that fit what was typed so far, the likeliest first."""
+    def suggest(
+        self, text: str, limit: int = SUGGESTIONS, served: Collection[str] = ()
+    ) -> list[Place]:
+        """Return the airports that fit what was typed so far, the likeliest first.
+
+        Of those that fit alike, the `served` come first, by their codes.
+        """
         typed = folded(text[:LONGEST_QUERY])
         if not typed:
             return []
@@ -90,9 +95,10 @@ class Places:
         for place in self._all:
             rank = _rank(place, typed)
             if rank is not None:
-                ranked.append((rank, not place.is_international, place.town, place.iata, place))
-        ranked.sort(key=lambda item: item[:4])
-        return [item[4] for item in ranked[:limit]]
+                order = (rank, place.iata not in served, not place.is_international, place.town)
+                ranked.append((order, place.iata, place))
+        ranked.sort(key=lambda item: item[:2])
+        return [place for _, _, place in ranked[:limit]]
 
     def named(self, text: str) -> list[Place]:
         """Return the airports that a whole field may mean: one if it is clear, none if unknown.

@@ -184,5 +184,3 @@ def _scaled(parts: list[Part], whole: int) -> list[Part]:
         drawn.append(replace(part, x=round(x, 1), width=round(width, 1)))
         x += width
     return drawn
-
-

@@ -15,7 +15,7 @@ from apps.flights.queries import search_flights
 from apps.storefront import asking, assets, journeys, stays
 from apps.storefront.asking import Asked
 from apps.storefront.places import LONGEST_QUERY, places
-from apps.storefront.queries import image_content
+from apps.storefront.queries import image_content, served_airports
 from apps.storefront.visiting import Visit, url
 
 FOREVER = "public, max-age=31536000, immutable"
@@ -44,8 +44,11 @@ def search(visit: Visit) -> HttpResponse:
     context |= _results(asked, answer)
     if not visit.wants_fragment:
         return visit.page("storefront/search.html", context)
-    template = "more_part" if asked.values["cursor"] else "results_part"
-    return visit.page(f"storefront/{template}.html", context)
+    if asked.values["cursor"]:
+        return visit.page("storefront/more_part.html", context)
+    response = visit.page("storefront/results_part.html", context)
+    response["HX-Push-Url"] = f"{url('search')}?{asked.query()}"
+    return response
 
 
 def _form(asked: Asked, *, show_faults: bool) -> dict[str, Any]:
@@ -98,9 +101,10 @@ def airports(visit: Visit, field: str) -> HttpResponse:
     if field not in AIRPORT_FIELDS:
         raise Http404
     typed = visit.request.GET.get(field, "")[:LONGEST_QUERY]
+    found = places.get().suggest(typed, served=served_airports.get(visit.site.tenant))
     return visit.page(
         "storefront/airports_part.html",
-        {"field": field, "typed": typed.strip(), "found": places.get().suggest(typed)},
+        {"field": field, "typed": typed.strip(), "found": found},
         keep_seconds=SUGGESTION_SECONDS,
     )
 
