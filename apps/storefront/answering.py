@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
+from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
@@ -39,6 +40,8 @@ def answer(request: HttpRequest, site: Site) -> HttpResponseBase:
         return _answered(visit)
     except Http404:
         return _problem(visit, 404)
+    except SuspiciousOperation:
+        return _problem(visit, 400)
     except (*UNREACHABLE, Unavailable) as error:
         log.error("storefront_unavailable", site=site.host, error=str(error).splitlines()[0])
         return _problem(visit, 503, wait=RETRY_AFTER_SECONDS)
@@ -67,6 +70,7 @@ def _answered(visit: Visit) -> HttpResponseBase:
 
 
 PROBLEMS = {
+    400: ("This address cannot be read", "Start again from the search."),
     404: ("This page is not here", "The address may be mistyped, or the page is gone."),
     405: ("This page can only be read", "Start again from the search."),
     429: (

@@ -15,6 +15,7 @@ from layoverhq.errors import InvalidInput
 FORMATS = ("PNG", "WEBP")
 MAXIMUM_BYTES = 1_048_576
 MAXIMUM_PIXELS = 4_000_000
+TOO_MANY_PIXELS = f"At most {MAXIMUM_PIXELS:,} pixels."
 # Twice what pages show of a logo, for dense screens.
 SHOWN_SIZE = (480, 160)
 
@@ -45,17 +46,16 @@ def draw(uploaded: bytes, *, field: str) -> Drawn:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(uploaded), formats=FORMATS) as image:
                 if image.width * image.height > MAXIMUM_PIXELS:
-                    detail = f"At most {MAXIMUM_PIXELS:,} pixels."
-                    raise InvalidInput.of(field, detail, code="too_large")
+                    raise InvalidInput.of(field, TOO_MANY_PIXELS, code="too_large")
                 if getattr(image, "n_frames", 1) > 1:
                     raise InvalidInput.of(field, "An animation is no logo.", code="animated")
                 still = image.convert("RGBA")
     except InvalidInput:
         raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InvalidInput.of(field, TOO_MANY_PIXELS, code="too_large") from error
     except (
         UnidentifiedImageError,
-        Image.DecompressionBombWarning,
-        Image.DecompressionBombError,
         # Pillow's decoders raise these for what is damaged or cut off.
         OSError,
         SyntaxError,

@@ -32,7 +32,9 @@ class Site:
     @property
     def is_open(self) -> bool:
         """Whether travellers are served: the enterprise is active and has the flag."""
-        return self.enterprise_status == ACTIVE and flags.enabled(FLAG, self.flag_context)
+        return self.enterprise_status == ACTIVE and flags.enabled(
+            "white_label_v2", self.flag_context
+        )
 
     @property
     def flag_context(self) -> dict[str, Any]:

@@ -27,7 +27,6 @@ AWAITED = {
     "enhanced_search": "layovers",
     "real_time_weather": "layovers",
     "advanced_analytics": "billing",
-    "white_label_v2": "layovers",
 }
 
 
