@@ -82,19 +82,37 @@ def connections(
     A layover lasts from `minimum_minutes` to `maximum_minutes`, both included: there is none
     where the one exceeds the other.
     """
-    if len(legs) == 0 or len(first) == 0:
-        return
-    base = int(legs.departure.min())
-    stride = int(legs.arrival.max()) - base + maximum_minutes + 1
-    departures = legs.origin.astype(np.int64) * stride + (legs.departure - base)
-    landed = legs.destination[first].astype(np.int64) * stride + (legs.arrival[first] - base)
-    low = np.searchsorted(departures, landed + minimum_minutes, side="left")
-    high = np.searchsorted(departures, landed + maximum_minutes, side="right")
-    counts = np.maximum(high - low, 0)
-
     airports = allowed.shape[0]
     routing = (legs.origin[first].astype(np.int64) * airports + legs.destination[first]) * airports
     flat = allowed.reshape(-1)
+    landed = legs.arrival[first]
+    for start, row, second in followers(
+        legs, legs.destination[first], landed + minimum_minutes, landed + maximum_minutes
+    ):
+        keep = flat[routing[start:][row] + legs.destination[second]]
+        yield Connections(first[start:][row[keep]], second[keep])
+
+
+def followers(
+    legs: Legs,
+    airport: NDArray[np.int32],
+    earliest: NDArray[np.int64],
+    latest: NDArray[np.int64],
+) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.int32]]]:
+    """Yield, in chunks, the legs that leave each `airport` from `earliest` to `latest`, inclusive.
+
+    A chunk is the position of its first row in the arguments, the rows counted from there, and
+    the positions of the legs.
+    """
+    if len(legs) == 0 or len(airport) == 0:
+        return
+    base = min(int(legs.departure.min()), int(earliest.min()), int(latest.min()))
+    stride = max(int(legs.departure.max()), int(earliest.max()), int(latest.max())) - base + 1
+    departures = legs.origin.astype(np.int64) * stride + (legs.departure - base)
+    place = airport.astype(np.int64) * stride - base
+    low = np.searchsorted(departures, place + earliest, side="left")
+    high = np.searchsorted(departures, place + latest, side="right")
+    counts = np.maximum(high - low, 0)
     for start, stop in _chunks(counts):
         part = counts[start:stop]
         total = int(part.sum())
@@ -103,9 +121,7 @@ def connections(
         ends = np.cumsum(part)
         row = np.repeat(np.arange(stop - start, dtype=np.int32), part)
         shift = (low[start:stop] - (ends - part)).astype(np.int32)
-        second = np.arange(total, dtype=np.int32) + shift[row]
-        keep = flat[routing[start:stop][row] + legs.destination[second]]
-        yield Connections(first[start:stop][row[keep]], second[keep])
+        yield start, row, np.arange(total, dtype=np.int32) + shift[row]
 
 
 def pareto_front(
@@ -132,6 +148,51 @@ def pareto_front(
     return order[best < before]
 
 
+def skyline(
+    group: NDArray[np.int64],
+    price: NDArray[np.int64],
+    minutes: NDArray[np.int64],
+    quality: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return the positions that no other of their group beats in price, minutes and quality.
+
+    A low price, few minutes and a high quality are good. Sorted by (group, price). Of equals the
+    one stays that comes first. All values are non-negative; quality has few levels.
+    """
+    order = _by_group(group, price, minutes, quality)
+    level, span = quality[order], int(minutes.max(initial=0)) + 1
+    # Each group lies a whole stride below the one before, so a running minimum starts afresh.
+    place = minutes[order] - group[order] * span
+    kept = np.zeros(len(order), dtype=np.bool_)
+    for least in np.unique(level):
+        # Only those of the same quality or a better one can beat.
+        rivals = np.flatnonzero(level >= least)
+        before = np.minimum.accumulate(place[rivals])
+        before[1:] = before[:-1]
+        before[:1] = np.iinfo(np.int64).max
+        kept[rivals[(place[rivals] < before) & (level[rivals] == least)]] = True
+    return order[kept]
+
+
+def _by_group(
+    group: NDArray[np.int64],
+    price: NDArray[np.int64],
+    minutes: NDArray[np.int64],
+    quality: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return the stable order by group, price, minutes and falling quality."""
+    best = int(quality.max(initial=0))
+    parts = (group, price, minutes, best - quality)
+    bits = [int(part.max(initial=0)).bit_length() for part in parts]
+    if sum(bits) > 63:
+        return np.lexsort(parts[::-1])
+    # One packed key sorts several times faster than a lexsort over four arrays.
+    key = np.zeros(len(group), dtype=np.int64)
+    for part, width in zip(parts, bits, strict=True):
+        key = (key << width) | part
+    return np.argsort(key, kind="stable")
+
+
 def in_turns(
     owner: NDArray[np.int64], kind: NDArray[np.int64], allowance: NDArray[np.int64]
 ) -> NDArray[np.int64]:
@@ -140,12 +201,21 @@ def in_turns(
     Within one owner and kind the earlier position goes first; owner `i` keeps at most
     `allowance[i]`. `owner` and `kind` are sorted together, as `pareto_front` leaves them.
     """
+    return np.flatnonzero(places_in_turn(owner, kind) < allowance[owner])
+
+
+def places_in_turn(owner: NDArray[np.int64], kind: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return each position's place, from 0, when its owner takes from its kinds in turns.
+
+    Within one owner and kind the earlier position goes first; both are sorted together.
+    """
     if len(owner) == 0:
         return np.empty(0, dtype=np.int64)
     turn = _rank_in_run(owner * (int(kind.max()) + 1) + kind)
     order = np.lexsort((kind, turn, owner))
-    place = _rank_in_run(owner[order])
-    return np.sort(order[place < allowance[owner[order]]])
+    place = np.empty(len(owner), dtype=np.int64)
+    place[order] = _rank_in_run(owner[order])
+    return place
 
 
 def _rank_in_run(values: NDArray[np.int64]) -> NDArray[np.int64]:

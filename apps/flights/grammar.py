@@ -1,7 +1,7 @@
 """What a search may ask for, and the one grammar in which it asks.
 
 A range is `low..high`, `low..` or `..high`, both ends included. Minutes are `8h`, `8h30m`, `90m`
-or `90`, prices are in whole dollars or with cents, times of day are `06:00` and do not run over
+or `90`, prices are amounts of the currency asked for, times of day are `06:00` and do not run over
 midnight, because the departure date names the day.
 """
 
@@ -18,26 +18,36 @@ from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from apps.flights.offers.currencies import CURRENCIES, DECIMALS
+from apps.flights.offers.normalised import CABINS
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.query_string import parse_query
 
-SORTS: Final = ("price", "duration", "departure")
+SORTS: Final = ("price", "duration", "departure", "score")
 DEFAULT_SORT: Final = "price"
 DEFAULT_LIMIT: Final = 20
 MAXIMUM_LIMIT: Final = 100
 MAXIMUM_LAYOVERS: Final = 9
 MAXIMUM_AIRPORTS: Final = 20
+MAXIMUM_CARRIERS: Final = 20
+MAXIMUM_FLEXIBLE_DAYS: Final = 3
 # Airlines publish their schedules for less than a year ahead.
 HORIZON_DAYS: Final = 365
+# What a stay in daylight is at least, where nothing is said of its length.
+DAYLIGHT_MINUTES: Final = 60
 
 MINUTES_PATTERN: Final = r"[0-9]{1,3}h([0-5]?[0-9]m)?|[0-9]{1,5}m?"
 PRICE_PATTERN: Final = r"[0-9]{1,7}(\.[0-9]{1,2})?"
 TIME_PATTERN: Final = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 AIRPORT_PATTERN: Final = r"[A-Z]{3}"
+CARRIER_PATTERN: Final = r"[A-Z0-9]{2}"
 DATE_PATTERN: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 CURSOR_PATTERN: Final = (
     r"[0-9a-f]{16}\.[0-9]{1,15}\.[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
+
+BASE_CURRENCY: Final = "USD"
+YES_OR_NO: Final[Mapping[str, bool]] = {"yes": True, "no": False}
 
 T = TypeVar("T")
 
@@ -62,8 +72,11 @@ class Position:
 class FlightSearch:
     """One search: minutes as numbers, prices in minor units, times of day as minutes.
 
-    `layover` bounds every layover, or with `via` the one at a via airport. `via` asks for a
-    layover at any of its airports, `exclude` for none at its own; both are sorted.
+    `layover` bounds every layover; one of them leaves `usable` minutes for the city, with daylight
+    if `daylight`. `via` asks for a layover at any of its airports, and `layover`, `usable` and
+    `overnight` then mean the one there. `exclude` asks for none at its own. `carriers` asks that
+    every segment is by one of them. Airports and carriers are sorted. Prices are in minor units
+    of `currency`.
     """
 
     origin: str
@@ -76,9 +89,26 @@ class FlightSearch:
     duration: Bounds[int] | None = None
     price: Bounds[int] | None = None
     depart: Bounds[int] | None = None
+    flexible_days: int = 0
+    usable: Bounds[int] | None = None
+    daylight: bool = False
+    overnight: bool | None = None
+    carriers: tuple[str, ...] = ()
+    exclude_carriers: tuple[str, ...] = ()
+    cabin: str | None = None
+    self_transfer: bool | None = None
+    terminal_change: bool | None = None
+    currency: str = BASE_CURRENCY
+    explain: bool = False
     sort: str = DEFAULT_SORT
     limit: int = DEFAULT_LIMIT
     after: Position | None = None
+
+    @property
+    def departure_days(self) -> list[date]:
+        """The days that are searched, the asked one first."""
+        shifts = sorted(range(-self.flexible_days, self.flexible_days + 1), key=abs)
+        return [self.departure_date + timedelta(days=shift) for shift in shifts]
 
     @property
     def digest(self) -> str:
@@ -92,8 +122,17 @@ class FlightSearch:
             self.exclude,
             *(
                 bounds and (bounds.low, bounds.high)
-                for bounds in (self.layover, self.duration, self.price, self.depart)
+                for bounds in (self.layover, self.duration, self.price, self.depart, self.usable)
             ),
+            self.flexible_days,
+            self.daylight,
+            self.overnight,
+            self.carriers,
+            self.exclude_carriers,
+            self.cabin,
+            self.self_transfer,
+            self.terminal_change,
+            self.currency,
             self.sort,
         ]
         return hashlib.blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()
@@ -138,9 +177,20 @@ def parse_flight_search(
     read("exclude", lambda text: _airports(text, zones))
     read("layover", lambda text: _bounds(text, _minutes))
     read("duration", lambda text: _bounds(text, _minutes))
-    read("price", lambda text: _bounds(text, _price))
+    read("currency", _currency)
+    currency = parsed.get("currency", BASE_CURRENCY)
+    read("price", lambda text: _bounds(text, lambda amount: _price(amount, currency)))
     read("depart", lambda text: _bounds(text, _time_of_day))
-    read("sort", _sort)
+    read("flexible_days", lambda text: _count(text, 0, MAXIMUM_FLEXIBLE_DAYS))
+    read("usable", lambda text: _bounds(text, _minutes))
+    read("daylight", lambda text: _choice(text, {"true": True, "false": False}))
+    read("carriers", _carriers)
+    read("exclude_carriers", _carriers)
+    read("cabin", lambda text: _choice(text, {cabin: cabin for cabin in CABINS}))
+    for field in ("overnight", "self_transfer", "terminal_change"):
+        read(field, lambda text: _choice(text, YES_OR_NO))
+    read("explain", lambda text: _choice(text, {"true": True, "false": False}))
+    read("sort", lambda text: _choice(text, {sort: sort for sort in SORTS}))
     read("limit", lambda text: _count(text, 1, MAXIMUM_LIMIT))
     read("cursor", _cursor)
 
@@ -173,6 +223,17 @@ _PARAMETERS = frozenset(
         "duration",
         "price",
         "depart",
+        "flexible_days",
+        "usable",
+        "daylight",
+        "overnight",
+        "carriers",
+        "exclude_carriers",
+        "cabin",
+        "self_transfer",
+        "terminal_change",
+        "currency",
+        "explain",
         "sort",
         "limit",
         "cursor",
@@ -201,6 +262,10 @@ def _contradictions(
     if both := set(parsed.get("via", ())) & set(parsed.get("exclude", ())):
         yield FieldError(
             "exclude", "contradiction", f"Asked for as via, too: {', '.join(sorted(both))}."
+        )
+    if both := set(parsed.get("carriers", ())) & set(parsed.get("exclude_carriers", ())):
+        yield FieldError(
+            "exclude_carriers", "contradiction", f"Asked for, too: {', '.join(sorted(both))}."
         )
 
 
@@ -238,9 +303,24 @@ def _count(text: str, low: int, high: int) -> int:
     return int(text)
 
 
-def _sort(text: str) -> str:
-    if text not in SORTS:
-        raise _Refused(f"Give one of {', '.join(SORTS)}.")
+def _choice(text: str, choices: Mapping[str, T]) -> T:
+    if text not in choices:
+        raise _Refused(f"Give one of {', '.join(choices)}.")
+    return choices[text]
+
+
+def _carriers(text: str) -> tuple[str, ...]:
+    codes = text.split(",")
+    if len(codes) > MAXIMUM_CARRIERS:
+        raise _Refused(f"At most {MAXIMUM_CARRIERS} airlines.", "too_many")
+    if not all(re.fullmatch(CARRIER_PATTERN, code) for code in codes):
+        raise _Refused("Give IATA codes of airlines with commas between, such as UA,B6.")
+    return tuple(sorted(set(codes)))
+
+
+def _currency(text: str) -> str:
+    if text not in CURRENCIES:
+        raise _Refused("Give a currency of ISO 4217 in capitals, such as EUR.", "unknown_currency")
     return text
 
 
@@ -267,10 +347,10 @@ def _minutes(text: str) -> int:
     )
 
 
-def _price(text: str) -> int:
+def _price(text: str, currency: str) -> int:
     if not re.fullmatch(PRICE_PATTERN, text):
-        raise _Refused("Give dollars such as 400 or 99.50.")
-    return int(Decimal(text) * 100)
+        raise _Refused("Give an amount such as 400 or 99.50.")
+    return int(Decimal(text).scaleb(DECIMALS.get(currency, 2)))
 
 
 def _time_of_day(text: str) -> int:

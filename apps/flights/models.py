@@ -237,6 +237,24 @@ class LayoverWeather(models.Model):
         return f"{self.airport_id} {self.hour:%Y-%m-%d %H:%M}"
 
 
+class LayoverPreference(models.Model):
+    """How often an enterprise's travellers chose a layover there."""
+
+    pk = models.CompositePrimaryKey("enterprise", "airport")
+    enterprise = models.ForeignKey(Enterprise, on_delete=models.CASCADE, related_name="+")
+    airport = models.ForeignKey(
+        Airport, on_delete=models.CASCADE, db_column="airport", related_name="+"
+    )
+    share = models.SmallIntegerField(help_text="0 to 100, the most chosen being 100.")
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "layover_preferences"
+
+    def __str__(self) -> str:
+        return f"{self.airport_id}: {self.share}"
+
+
 class InventoryLoad(models.Model):
     """A day of a provider's inventory that stands whole."""
 
@@ -324,3 +342,145 @@ class OfferReject(models.Model):
 
     def __str__(self) -> str:
         return f"Line {self.line}: {self.reason}"
+
+
+class MinimumConnectionTime(models.Model):
+    """How long a connection takes at least; an empty column stands for any."""
+
+    class Kind(models.TextChoices):
+        DOMESTIC = "DD", "domestic to domestic"
+        DEPARTING = "DI", "domestic to international"
+        ARRIVING = "ID", "international to domestic"
+        INTERNATIONAL = "II", "international to international"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    airport = models.ForeignKey(
+        Airport,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_column="airport",
+        help_text="Empty: everywhere.",
+    )
+    kind = models.TextField(choices=Kind.choices)
+    arriving_carrier = models.TextField(  # noqa: DJ001  # null is any, as for the airport
+        null=True, blank=True, help_text="IATA code, such as UA. Empty: any."
+    )
+    departing_carrier = models.TextField(  # noqa: DJ001
+        null=True, blank=True, help_text="IATA code, such as UA. Empty: any."
+    )
+    arriving_terminal = models.TextField(  # noqa: DJ001
+        null=True, blank=True, help_text="As the providers name it. Both terminals or none."
+    )
+    departing_terminal = models.TextField(  # noqa: DJ001
+        null=True, blank=True, help_text="As the providers name it. Both terminals or none."
+    )
+    minutes = models.SmallIntegerField(help_text="From the arrival to the next departure.")
+    source = models.TextField(help_text="Who says so, such as “indicative” or an airport's page.")
+    is_active = models.BooleanField("active", default=True)
+    version = models.IntegerField(default=1, editable=False)
+
+    class Meta:
+        db_table = "minimum_connection_times"
+        ordering: ClassVar[list[str]] = ["airport", "kind"]
+
+    def __str__(self) -> str:
+        carriers = (
+            f" {self.arriving_carrier or 'any'} to {self.departing_carrier or 'any'}"
+            if self.arriving_carrier or self.departing_carrier
+            else ""
+        )
+        terminals = (
+            f" terminal {self.arriving_terminal} to {self.departing_terminal}"
+            if self.arriving_terminal
+            else ""
+        )
+        return f"{self.airport_id or 'everywhere'} {self.kind}{carriers}{terminals}"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it holds wherever nothing else does."""
+        return not (
+            self.airport_id
+            or self.arriving_carrier
+            or self.departing_carrier
+            or self.arriving_terminal
+        )
+
+
+class ArrivalDelay(models.Model):
+    """How late flights land at an airport: quantiles in minutes, early arrivals negative."""
+
+    id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
+    airport = models.OneToOneField(
+        Airport,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_column="airport",
+        help_text="Empty: the nation's median, for all others.",
+    )
+    flights = models.IntegerField()
+    p10 = models.SmallIntegerField()
+    p25 = models.SmallIntegerField()
+    p50 = models.SmallIntegerField()
+    p75 = models.SmallIntegerField()
+    p90 = models.SmallIntegerField()
+    p95 = models.SmallIntegerField()
+    p99 = models.SmallIntegerField()
+
+    class Meta:
+        db_table = "arrival_delays"
+        ordering: ClassVar[list[str]] = ["airport"]
+
+    def __str__(self) -> str:
+        return f"Delays at {self.airport_id or 'all other airports'}"
+
+
+class ComposedRoute(models.Model):
+    """A city pair for which itineraries are composed whatever offers it has."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    origin = models.ForeignKey(
+        Airport, on_delete=models.PROTECT, related_name="+", db_column="origin"
+    )
+    destination = models.ForeignKey(
+        Airport, on_delete=models.PROTECT, related_name="+", db_column="destination"
+    )
+    is_active = models.BooleanField("active", default=True)
+    note = models.TextField(help_text="Why the pair is asked for.")
+    version = models.IntegerField(default=1, editable=False)
+
+    class Meta:
+        db_table = "composed_routes"
+        ordering: ClassVar[list[str]] = ["origin", "destination"]
+
+    def __str__(self) -> str:
+        return f"{self.origin_id} to {self.destination_id}"
+
+
+class ComposedDay(models.Model):
+    """What was composed of a day's nonstops, the last time."""
+
+    day = models.DateField(primary_key=True, help_text="By the first origin's calendar.")
+    legs_digest = models.TextField()
+    legs = models.IntegerField(help_text="Nonstops of the day and of those that follow it.")
+    pairs = models.BigIntegerField(help_text="Pairs of flights that were looked at.")
+    routes_asked = models.IntegerField(help_text="City pairs that were asked for.")
+    routes = models.IntegerField(help_text="City pairs that got offers.")
+    offers = models.IntegerField()
+    inserted = models.IntegerField()
+    updated = models.IntegerField()
+    deleted = models.IntegerField()
+    seconds = models.FloatField()
+    composed_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "composed_days"
+        verbose_name = "composed day"
+        ordering: ClassVar[list[str]] = ["-day"]
+
+    def __str__(self) -> str:
+        return f"Composed itineraries of {self.day}"

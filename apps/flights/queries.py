@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 from apps.configs.runtime import configs
-from apps.flights.grammar import Bounds, FlightSearch
+from apps.flights.grammar import DAYLIGHT_MINUTES, Bounds, FlightSearch
 from apps.flights.models import InventoryLoad
+from apps.flights.ranking import ranking_for
 from layoverhq.tenancy import TenantRef, fetch_in_scope
 
 SEARCH = "select search_flights(jsonb_populate_record(null::flight_search, %(asked)s::jsonb))"
@@ -20,19 +22,49 @@ _START = {"after_key": -1, "after_id": str(UUID(int=0))}
 _ANY_MINUTES = 1_000_000
 
 
-def search_flights(tenant: TenantRef, search: FlightSearch) -> bytes:
+def search_flights(
+    tenant: TenantRef, search: FlightSearch, *, context: Mapping[str, Any] | None = None
+) -> bytes:
     """Return the answer's body as JSON, `{"results": […], "next": cursor or null}`.
 
-    It is built in SQL and not parsed here. Raises QueryTimeout.
+    It is built in SQL and not parsed here. `context` is what flags are evaluated in, the
+    enterprise alone if it is missing. Raises QueryTimeout.
     """
     rows = fetch_in_scope(
         tenant,
         SEARCH,
-        {"asked": json.dumps(search_record(search))},
+        {"asked": json.dumps(asked_record(tenant, search, context=context))},
         timeout_seconds=configs.get("flight.search_timeout", tenant),
     )
     body: str = rows[0][0]
     return body.encode()
+
+
+def asked_record(
+    tenant: TenantRef, search: FlightSearch, *, context: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return a search of the tenant's as `search_record`, with its policy and its ranking."""
+    record = {**search_record(search), **_policy(tenant)}
+    if search.explain or search.sort == "score":
+        ranking = ranking_for(tenant, context or {"enterprise": str(tenant.id)})
+        record["ranking"] = ranking.document()
+        record |= {f"{name}_weight": value for name, value in asdict(ranking.weights).items()}
+    return record
+
+
+def _policy(tenant: TenantRef) -> dict[str, Any]:
+    """Return what the tenant's configuration allows."""
+    shortest, hubs, carriers = configs.together(
+        "layover.min_duration", "search.banned_hubs", "search.banned_carriers", tenant=tenant
+    )
+    policy: dict[str, Any] = {}
+    if shortest:
+        policy["policy_layover_minutes"] = shortest
+    if hubs:
+        policy["policy_airports"] = list(hubs)
+    if carriers:
+        policy["policy_carriers"] = list(carriers)
+    return policy
 
 
 def search_record(search: FlightSearch) -> dict[str, Any]:
@@ -40,10 +72,12 @@ def search_record(search: FlightSearch) -> dict[str, Any]:
     record: dict[str, Any] = {
         "origin": search.origin,
         "destination": search.destination,
-        "departure_day": search.departure_date.isoformat(),
+        "departure_days": [day.isoformat() for day in search.departure_days],
         "sort": search.sort,
         "page_size": search.limit,
         "cursor_prefix": search.digest,
+        "explain": search.explain,
+        "daylight": search.daylight,
         **_START,
         **_ends("duration", "minutes", search.duration),
         **_ends("price", "minor", search.price),
@@ -55,18 +89,39 @@ def search_record(search: FlightSearch) -> dict[str, Any]:
         record["exclude"] = search.exclude
     if search.via:
         record["via"] = search.via
-    if search.via and search.layover:
-        low, high = search.layover.low, search.layover.high
+    usable = search.usable
+    if search.daylight and usable is None:
+        usable = Bounds(DAYLIGHT_MINUTES, None)
+    if search.via and (search.layover or usable or search.overnight is not None):
+        low, high = _closed(search.layover)
+        usable_low, usable_high = _closed(usable)
         record["via_bounds"] = {
             "via": search.via,
-            "low": 0 if low is None else low,
-            "high": _ANY_MINUTES if high is None else high,
+            "low": low,
+            "high": high,
+            "usable_low": -1 if usable is None else usable_low,
+            "usable_high": usable_high,
+            "daylight": int(search.daylight),
+            "overnight": {None: 0, False: -1, True: 1}[search.overnight],
         }
-    elif search.layover:
+    elif not search.via:
         record |= _ends("layover", "minutes", search.layover)
+        record |= _ends("usable", "minutes", usable)
+        record["overnight"] = search.overnight
+    for name in ("carriers", "exclude_carriers"):
+        if chosen := getattr(search, name):
+            record[name] = chosen
+    for name in ("cabin", "self_transfer", "terminal_change"):
+        record[name] = getattr(search, name)
     if search.after:
         record |= {"after_key": search.after.key, "after_id": str(search.after.id)}
     return record
+
+
+def _closed(bounds: Bounds[int] | None) -> tuple[int, int]:
+    """Return both ends, where an open one is beyond every offer."""
+    low, high = (None, None) if bounds is None else (bounds.low, bounds.high)
+    return (0 if low is None else low, _ANY_MINUTES if high is None else high)
 
 
 def _ends(name: str, unit: str, bounds: Bounds[int] | None) -> dict[str, int | None]:

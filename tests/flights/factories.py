@@ -64,9 +64,15 @@ class Shop:
         enterprise: Enterprise | None = None,
         negotiated: bool = False,
         expires_at: datetime | None = None,
+        ground: Sequence[tuple[int, int, bool]] = (),
+        carriers: Sequence[str] = ("XX",),
         **fields: Any,
     ) -> Offer:
-        """Store an offer with the layovers, each an airport and its minutes."""
+        """Store an offer with the layovers, each an airport and its minutes.
+
+        `ground` says what each leaves: usable minutes, daylight minutes, whether it is overnight.
+        Segments are by the carriers in turns.
+        """
         zone = ZoneInfo(airports.get()[self.origin])
         clock = datetime(self.day.year, self.day.month, self.day.day, tzinfo=zone)
         departs = (clock + timedelta(minutes=departure_minute)).astimezone(UTC)
@@ -83,11 +89,17 @@ class Shop:
                     "departs_at": moment.isoformat(timespec="minutes"),
                     "arrives_at": lands.isoformat(timespec="minutes"),
                     "minutes": flying_minutes,
-                    "carrier": "XX",
+                    "carrier": carriers[len(segments) % len(carriers)],
                 }
             )
             moment = lands + timedelta(minutes=pause)
         minutes = [pause for _, pause in layovers]
+        told: list[dict[str, Any]] = [
+            {"airport": airport, "minutes": pause} for airport, pause in layovers
+        ]
+        for stop, (usable, daylight, overnight) in zip(told, ground, strict=False):
+            stop |= {"usable_minutes": usable, "daylight_minutes": daylight}
+            stop |= {"overnight": True} if overnight else {}
         offer = (EnterpriseFlight if negotiated else Flight)(
             departure_day=self.day,
             provider="test",
@@ -102,7 +114,11 @@ class Shop:
             layover_min_minutes=min(minutes, default=None),
             layover_max_minutes=max(minutes, default=None),
             layover_airports=[airport for airport, _ in layovers],
-            layovers=[{"airport": airport, "minutes": pause} for airport, pause in layovers],
+            layovers=told,
+            usable_minutes=max((usable for usable, _, _ in ground), default=None),
+            daylight_minutes=max((daylight for _, daylight, _ in ground), default=None),
+            overnight=any(overnight for _, _, overnight in ground),
+            carriers=sorted({segment["carrier"] for segment in segments}),
             segments=segments,
             search_hash=uuid4(),
             expires_at=expires_at or departs,
@@ -118,6 +134,9 @@ class Shop:
                     position=position,
                     airport=airport,
                     minutes=pause,
+                    usable_minutes=told[position - 1].get("usable_minutes"),
+                    daylight_minutes=told[position - 1].get("daylight_minutes"),
+                    overnight=told[position - 1].get("overnight", False),
                     enterprise=enterprise,
                 )
                 for position, (airport, pause) in enumerate(layovers, 1)

@@ -109,7 +109,11 @@ def test_search__cursor_of_another_enterprise__shows_only_ones_own(
 def test_search__nothing_sold__is_an_empty_page(api: Client, shop: Shop) -> None:
     response = api.get(SEARCH, shop.asked)
     assert response.status_code == 200
-    assert response.json() == {"results": [], "next": None}
+    assert response.json() == {
+        "results": [],
+        "next": None,
+        "empty": {"offers": 0, "filters": [], "days_with_offers": []},
+    }
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
@@ -197,7 +201,9 @@ def test_schema__search__lists_every_parameter_and_problem(operation: dict[str, 
     parameters = {each["name"]: each for each in operation["parameters"]}
     assert set(parameters) == {
         "origin", "destination", "departure_date", "max_layovers", "via", "exclude", "layover",
-        "duration", "price", "depart", "sort", "limit", "cursor",
+        "duration", "price", "depart", "sort", "limit", "cursor", "usable", "daylight", "overnight",
+        "flexible_days", "carriers", "exclude_carriers", "cabin", "self_transfer",
+        "terminal_change", "currency", "explain",
     }  # fmt: skip
     assert {name for name, each in parameters.items() if each.get("required")} == {
         "origin", "destination", "departure_date",

@@ -164,7 +164,9 @@ def test_daylight__of_two_parts__is_the_sum(
 
     middle = start + lengths[0]
     end = middle + lengths[1]
-    assert abs(light(start, middle) + light(middle, end) - light(start, end)) <= 2
+    # Each is rounded, and in the polar summer days overlap by half a minute.
+    slack = 2 + sum(lengths) // 1440
+    assert abs(light(start, middle) + light(middle, end) - light(start, end)) <= slack
     assert 0 <= light(start, end) <= end - start
 
 

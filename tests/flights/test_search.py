@@ -16,15 +16,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
+from apps.configs.runtime import override_config
 from apps.flights.grammar import Bounds, FlightSearch, Position, parse_flight_search
 from apps.flights.models import Offer
-from apps.flights.queries import search_flights
+from apps.flights.queries import search_flights, search_record
 from apps.tenants.models import Enterprise
-from layoverhq.tenancy import TenantRef
+from layoverhq.tenancy import TenantRef, fetch_in_scope
 from tests.flights.factories import Shop
 from tests.tenants import factories as tenants
 
 SEARCH = "/api/v1/flights/search"
+
+
+@pytest.fixture(autouse=True)
+def no_policy() -> Iterator[None]:
+    """Let layovers be as short as the tests want them."""
+    with override_config({"layover.min_duration": 0}):
+        yield
 
 
 def found(client: Client, shop: Shop, **more: str) -> list[str]:
@@ -290,10 +298,28 @@ def market() -> tuple[Enterprise, Enterprise]:
 HUBS = ["DEN", "ORD", "SLC"]
 # Few values, so that layovers often meet the ends of a range.
 pauses = st.sampled_from([0, 45, 90, 91, 300])
-stops = st.lists(st.tuples(st.sampled_from(HUBS), pauses), max_size=3)
+# An airport, its minutes, and what is known of the ground: usable, daylight, overnight.
+known = st.tuples(
+    st.sampled_from([0, 45, 60, 90, 300]), st.sampled_from([0, 45, 60, 90]), st.booleans()
+)
+
+
+@st.composite
+def stop(draw: st.DrawFn) -> tuple[tuple[str, int], tuple[int, int, bool]]:
+    pause = draw(pauses)
+    usable, daylight, overnight = draw(known)
+    hub = draw(st.sampled_from(HUBS))
+    return (hub, pause), (min(usable, pause), min(daylight, pause), overnight)
+
+
+stops = st.lists(stop(), max_size=3)
 offers = st.lists(
     st.tuples(
         stops,
+        st.lists(st.sampled_from(["AA", "BB"]), min_size=1, max_size=2),
+        st.sampled_from(["", "economy", "business"]),
+        st.booleans(),
+        st.booleans(),
         st.integers(0, 3),
         st.integers(0, 1439),
         st.sampled_from(["shared", "priced", "negotiated", "theirs"]),
@@ -304,6 +330,7 @@ bounds = st.none() | st.tuples(st.none() | pauses, st.none() | pauses).filter(
     lambda ends: ends != (None, None)
 ).map(lambda ends: Bounds(*ends))
 hubs = st.sets(st.sampled_from(HUBS), max_size=2).map(lambda chosen: tuple(sorted(chosen)))
+airlines = st.sets(st.sampled_from(["AA", "BB"]), max_size=1).map(tuple)
 searches = st.fixed_dictionaries(
     {
         "max_layovers": st.none() | st.integers(0, 3),
@@ -313,6 +340,15 @@ searches = st.fixed_dictionaries(
         "duration": st.none() | st.just(Bounds(None, 500)) | st.just(Bounds(300, None)),
         "price": st.none() | st.just(Bounds(1, 2)),
         "depart": st.none() | st.just(Bounds(360, 720)),
+        "usable": bounds,
+        "daylight": st.booleans(),
+        "overnight": st.none() | st.booleans(),
+        "carriers": airlines,
+        "exclude_carriers": airlines,
+        "cabin": st.sampled_from([None, None, "economy", "business"]),
+        "self_transfer": st.none() | st.booleans(),
+        "terminal_change": st.none() | st.booleans(),
+        "explain": st.booleans(),
         "sort": st.sampled_from(["price", "duration", "departure"]),
         "limit": st.integers(1, 4),
     }
@@ -328,15 +364,32 @@ def matches(offer: Offer, asked: dict[str, Any]) -> bool:
         )
 
     layovers = [(each["airport"], each["minutes"]) for each in offer.layovers]
+    lit = "daylight_minutes" if asked["daylight"] else "usable_minutes"
+    usable = asked["usable"] or (Bounds(60, None) if asked["daylight"] else None)
     if asked["via"]:
-        there = [minutes for airport, minutes in layovers if airport in asked["via"]]
-        fits = any(within(minutes, asked["layover"]) for minutes in there)
-    else:
-        fits = asked["layover"] is None or (
-            bool(layovers) and all(within(minutes, asked["layover"]) for _, minutes in layovers)
+        fits = any(
+            stop["airport"] in asked["via"]
+            and within(stop["minutes"], asked["layover"])
+            and within(stop[lit], usable)
+            and asked["overnight"] in (None, stop.get("overnight", False))
+            for stop in offer.layovers
         )
+    else:
+        fits = (
+            asked["layover"] is None
+            or (
+                bool(layovers) and all(within(minutes, asked["layover"]) for _, minutes in layovers)
+            )
+        ) and asked["overnight"] in (None, offer.overnight)
+        most = max((stop[lit] for stop in offer.layovers), default=None)
+        fits = fits and (usable is None or (most is not None and within(most, usable)))
     return (
         fits
+        and (not asked["carriers"] or set(offer.carriers) <= set(asked["carriers"]))
+        and not set(offer.carriers) & set(asked["exclude_carriers"])
+        and asked["cabin"] in (None, offer.cabin)
+        and asked["self_transfer"] in (None, offer.self_transfer)
+        and asked["terminal_change"] in (None, offer.terminal_change)
         and (asked["max_layovers"] is None or len(layovers) <= asked["max_layovers"])
         and not any(airport in asked["exclude"] for airport, _ in layovers)
         and within(offer.duration_minutes, asked["duration"])
@@ -345,7 +398,22 @@ def matches(offer: Offer, asked: dict[str, Any]) -> bool:
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def missed(tenant: TenantRef, shop: Shop, asked: dict[str, Any]) -> dict[str, bool]:
+    """Return of each offer whether it fails no filter."""
+    search = FlightSearch(shop.origin, shop.destination, shop.day, **asked)
+    rows = fetch_in_scope(
+        tenant,
+        "select o.id, offer_misses(o, asked) from flight_offers o,"
+        " jsonb_populate_record(null::flight_search, %(asked)s::jsonb) as asked"
+        " where o.origin_airport = asked.origin and o.destination_airport = asked.destination"
+        " and o.departure_day = any(asked.departure_days)",
+        {"asked": json.dumps(search_record(search))},
+        timeout_seconds=10,
+    )
+    return {str(key): not misses for key, misses in rows}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stock=offers, asked=searches)
 def test_search__any_offers__equals_the_reference(
     market: tuple[Enterprise, Enterprise], stock: list[Any], asked: dict[str, Any]
@@ -361,9 +429,19 @@ def test_search__any_offers__equals_the_reference(
     try:
         visible = [
             offer
-            for layovers, price, minute, owner in stock
+            for layovers, carriers, cabin, self_transfer, change, price, minute, owner in stock
             for offer in [
-                shop.sell(layovers, price_minor=price, departure_minute=minute, **owners[owner])
+                shop.sell(
+                    [place for place, _ in layovers],
+                    ground=[left for _, left in layovers],
+                    carriers=carriers,
+                    cabin=cabin,
+                    self_transfer=self_transfer,
+                    terminal_change=change,
+                    price_minor=price,
+                    departure_minute=minute,
+                    **owners[owner],
+                )
             ]
             if owner != "theirs"
         ]
@@ -379,6 +457,9 @@ def test_search__any_offers__equals_the_reference(
         )
         got = [offer for page in walk(buyer.ref, shop, **asked) for offer in page]
         assert [offer["id"] for offer in got] == ids(*expected)
+        assert missed(buyer.ref, shop, asked) == {
+            str(offer.pk): matches(offer, asked) for offer in visible
+        }
     finally:
         shop.close()
 
@@ -390,7 +471,9 @@ def test_search__answer_of_an_offer__has_all_that_the_schema_promises(
     response = api.get(SEARCH, shop.asked)
     assert response["Content-Type"] == "application/json"
     (result,) = response.json()["results"]
-    assert {name: result[name] for name in result if name not in {"segments", "seen_at"}} == {
+    untold = {"segments", "seen_at", "age_minutes"}
+    assert result["age_minutes"] >= 0
+    assert {name: result[name] for name in result if name not in untold} == {
         "id": str(offer.pk),
         "provider": "test",
         "private": False,
@@ -403,6 +486,7 @@ def test_search__answer_of_an_offer__has_all_that_the_schema_promises(
         "price_currency": "USD",
         "layover_count": 2,
         "layovers": [{"airport": "DEN", "minutes": 500}, {"airport": "ORD", "minutes": 60}],
+        "self_transfer": False,
         "modelled": ["arrival_time", "date", "fare", "carrier"],
         "expires_at": offer.expires_at.isoformat(),
     }

@@ -69,6 +69,10 @@ PLANTERS: dict[str, str] = {
             enterprise_id, departure_day, minutes, position, flight_id, airport
         ) values (%(enterprise)s, current_date, 95, 1, uuidv7(), 'QQQ')
     """,
+    "layover_preferences": """
+        insert into layover_preferences (enterprise_id, airport, share)
+        values (%(enterprise)s, 'DEN', 50)
+    """,
     "offer_imports": """
         insert into offer_imports (enterprise_id, content_sha256, bytes_received, file)
         values (%(enterprise)s, 'planted', 1, '')

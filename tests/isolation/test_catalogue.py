@@ -324,6 +324,7 @@ def test_runtime_role__grants__touch_tenants_and_reference_tables_only(database)
     )
     assert open_to_all <= {
         "snapshot_versions", "airports", "inventory_loads", "layover_places", "layover_weather",
+        "minimum_connection_times", "arrival_delays",
         # Declarations only: their values are in system_configs, and a secret has no default.
         "config_keys", "config_categories",
     }  # fmt: skip

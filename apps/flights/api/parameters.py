@@ -7,6 +7,8 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 
 from apps.flights import grammar
+from apps.flights.offers.currencies import CURRENCIES
+from apps.flights.offers.normalised import CABINS
 
 
 def _parameter(
@@ -33,6 +35,12 @@ _AIRPORTS = (
     rf"{grammar.AIRPORT_PATTERN}(,{grammar.AIRPORT_PATTERN})"
     rf"{{0,{grammar.MAXIMUM_AIRPORTS - 1}}}"
 )
+
+_CARRIERS = (
+    rf"{grammar.CARRIER_PATTERN}(,{grammar.CARRIER_PATTERN})"
+    rf"{{0,{grammar.MAXIMUM_CARRIERS - 1}}}"
+)
+_YES_OR_NO = {"type": "string", "enum": list(grammar.YES_OR_NO)}
 
 SEARCH_PARAMETERS = [
     _parameter("origin", "IATA code.", _text(grammar.AIRPORT_PATTERN, "SFO"), required=True),
@@ -63,15 +71,62 @@ SEARCH_PARAMETERS = [
         "From departure to arrival, in the units of `layover`.",
         _range(grammar.MINUTES_PATTERN, "..18h"),
     ),
-    _parameter("price", "In US dollars.", _range(grammar.PRICE_PATTERN, "..400")),
+    _parameter(
+        "usable",
+        "One layover leaves this long for the city, within opening hours; with `via`, the one"
+        " there does. In the units of `layover`.",
+        _range(grammar.MINUTES_PATTERN, "4h.."),
+    ),
+    _parameter(
+        "daylight",
+        "Whether `usable` counts daylight only; without `usable` there is an hour of it.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
+    _parameter(
+        "overnight",
+        "Whether a layover lasts from one o'clock to five of a night; with `via`, the one there.",
+        _YES_OR_NO,
+    ),
+    _parameter(
+        "price",
+        "In whole units of `currency`, with its decimals or without.",
+        _range(grammar.PRICE_PATTERN, "..400"),
+    ),
     _parameter(
         "depart",
         "On the origin's clock, within the departure date.",
         _range(grammar.TIME_PATTERN, "06:00..12:00"),
     ),
     _parameter(
+        "flexible_days",
+        "Search so many days before and after as well.",
+        {"type": "integer", "minimum": 0, "maximum": grammar.MAXIMUM_FLEXIBLE_DAYS, "default": 0},
+    ),
+    _parameter("carriers", "Every segment is by one of these airlines.", _text(_CARRIERS, "UA,B6")),
+    _parameter("exclude_carriers", "No segment is.", _text(_CARRIERS, "NK")),
+    _parameter(
+        "cabin",
+        "The lowest of the journey; offers that do not say are left out.",
+        {"type": "string", "enum": list(CABINS)},
+    ),
+    _parameter("self_transfer", "Whether a layover lies between two tickets.", _YES_OR_NO),
+    _parameter(
+        "terminal_change", "Whether a layover leads to another terminal or airport.", _YES_OR_NO
+    ),
+    _parameter(
+        "currency",
+        "What prices are shown and asked for in, by the newest reference rate.",
+        {"type": "string", "enum": sorted(CURRENCIES), "default": grammar.BASE_CURRENCY},
+    ),
+    _parameter(
+        "explain",
+        "Whether each offer tells its score and what it is made of.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
+    _parameter(
         "sort",
-        "Ascending; equals are in the order of their ids.",
+        "Ascending, but for `score`, where the best comes first; equals are in the order of their"
+        " ids.",
         {"type": "string", "enum": list(grammar.SORTS), "default": grammar.DEFAULT_SORT},
     ),
     _parameter(

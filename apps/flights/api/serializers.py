@@ -46,6 +46,56 @@ class SegmentSerializer(serializers.Serializer[None]):
     fare_basis = serializers.CharField(required=False)
 
 
+class FareSerializer(serializers.Serializer[None]):
+    price_minor = serializers.IntegerField(min_value=0)
+    price_currency = serializers.CharField(help_text="ISO 4217.")
+    rate_date = serializers.DateField(help_text="Of the exchange rate that the price is by.")
+
+
+class ComponentSerializer(serializers.Serializer[None]):
+    weight = serializers.FloatField(min_value=0)
+    value = serializers.FloatField(
+        required=False, min_value=0, max_value=1, help_text="Missing where it is not known."
+    )
+    points = serializers.FloatField(required=False, help_text="What it adds to the score.")
+
+
+class ScoreExplanationSerializer(serializers.Serializer[None]):
+    hub = serializers.CharField(
+        required=False, help_text="Where the layover is that leaves most for its city."
+    )
+    confidence = serializers.FloatField(
+        required=False, min_value=0, max_value=1, help_text="The known components' share of weight."
+    )
+    components = serializers.DictField(child=ComponentSerializer(), required=False)
+    best_price_minor = serializers.IntegerField(
+        help_text="Of the route and days, in US cents: what `premium` compares with."
+    )
+    best_duration_minutes = serializers.IntegerField()
+
+
+class RankingSerializer(serializers.Serializer[None]):
+    score_version = serializers.IntegerField(help_text="Of the formula.")
+    source = serializers.CharField(help_text="Where the weights come from.")  # type: ignore[assignment]  # a name of DRF's own
+    weights = serializers.DictField(child=serializers.FloatField())
+
+
+class RefusingFilterSerializer(serializers.Serializer[None]):
+    parameter = serializers.CharField(
+        help_text="Or `policy`, for what your enterprise's configuration forbids."
+    )
+    refused = serializers.IntegerField(help_text="Offers that it refuses.")
+    found_without = serializers.IntegerField(help_text="Offers that it alone refuses.")
+
+
+class EmptySerializer(serializers.Serializer[None]):
+    offers = serializers.IntegerField(help_text="Of the route and days.")
+    filters = RefusingFilterSerializer(many=True)
+    days_with_offers = serializers.ListField(
+        child=serializers.DateField(), help_text="Nearby, where there are no offers at all."
+    )
+
+
 class OfferSerializer(serializers.Serializer[None]):
     id = serializers.UUIDField()
     provider = serializers.CharField()
@@ -55,8 +105,29 @@ class OfferSerializer(serializers.Serializer[None]):
     departs_at = serializers.CharField(help_text="Local time with its offset from UTC, ISO 8601.")
     arrives_at = serializers.CharField(help_text="Local time with its offset from UTC, ISO 8601.")
     duration_minutes = serializers.IntegerField(min_value=1)
-    price_minor = serializers.IntegerField(min_value=0, help_text="In cents.")
+    price_minor = serializers.IntegerField(
+        min_value=0, help_text="In minor units, such as cents, of the currency asked for."
+    )
     price_currency = serializers.CharField(help_text="ISO 4217.")
+    fare = FareSerializer(
+        required=False, help_text="As the provider named it, where that is another currency."
+    )
+    usable_minutes = serializers.IntegerField(
+        required=False, min_value=0, help_text="The most that one layover leaves for its city."
+    )
+    daylight_minutes = serializers.IntegerField(
+        required=False, min_value=0, help_text="The most of that with daylight."
+    )
+    cabin = serializers.CharField(required=False, help_text="The lowest of the journey.")
+    self_transfer = serializers.BooleanField(help_text="It is on more than one ticket.")
+    score = serializers.FloatField(
+        required=False,
+        min_value=0,
+        max_value=100,
+        help_text="With `sort=score` or `explain=true`.",
+    )
+    explanation = ScoreExplanationSerializer(required=False, help_text="With `explain=true`.")
+    age_minutes = serializers.IntegerField(min_value=0, help_text="Since `seen_at`.")
     layover_count = serializers.IntegerField(min_value=0)
     layovers = LayoverSerializer(many=True)
     segments = SegmentSerializer(many=True)
@@ -73,6 +144,10 @@ class FlightSearchResponseSerializer(serializers.Serializer[None]):
     next = serializers.CharField(
         allow_null=True, help_text="The `cursor` of the next page; null on the last one."
     )
+    ranking = RankingSerializer(
+        required=False, help_text="By what scores are made; with `sort=score` or `explain=true`."
+    )
+    empty = EmptySerializer(required=False, help_text="Why nothing was found, if so.")
 
 
 class OfferRejectSerializer(serializers.ModelSerializer[OfferReject]):

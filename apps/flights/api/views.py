@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from apps.flags.context import request_context
 from apps.flights.airports import airports
 from apps.flights.api.parameters import SEARCH_PARAMETERS
 from apps.flights.api.serializers import FlightSearchResponseSerializer
@@ -38,5 +39,7 @@ class FlightSearchView(APIView):
         search = parse_flight_search(
             request.META.get("QUERY_STRING", ""), zones=airports.get(), now=timezone.now()
         )
-        body = search_flights(principal_of(request).tenant, search)
+        body = search_flights(
+            principal_of(request).tenant, search, context=request_context(request)
+        )
         return HttpResponse(body, content_type="application/json")

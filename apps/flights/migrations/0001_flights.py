@@ -455,7 +455,6 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
-        InstallSQL("flights", "search_flights", digest="1178516171fa4aca"),
         InstallSQL("flights", "cleanup_expired_flights", digest="b7390e9f9e8eca0d"),
         InstallSQL("flights", "negotiate_demo_offers", digest="041176fa2644e4b6"),
     ]

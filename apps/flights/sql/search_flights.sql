@@ -1,150 +1,129 @@
 -- The search behind GET /api/v1/flights/search, called by apps.flights.queries.search_flights.
 --
--- Planning it takes 2 ms (partitions, policies), running it 0.2 ms; hence a function whose plan
--- is kept, instead of a query text that is planned again for every request. It runs with its
--- caller's rights, so that policies bind it; without a tenant it finds shared offers only.
+-- Planning it takes milliseconds (partitions, policies), running it a fraction of one; hence a
+-- function whose plan is kept, instead of a query text that is planned again for every request.
 
-create view public.shared_offers with (security_invoker = true) as
-select
-    id, departure_day, departure_at, arrival_at, departure_minute, duration_minutes, price_minor,
-    price_currency, origin_airport, destination_airport, layover_count, layover_min_minutes,
-    layover_max_minutes, layover_airports, layovers, segments, provider, modelled, seen_at,
-    expires_at,
-    false as private
-from public.flights
-where enterprise_id is null;
-
--- Offers that a provider priced for the caller's enterprise.
-create view public.priced_offers with (security_invoker = true) as
-select
-    id, departure_day, departure_at, arrival_at, departure_minute, duration_minutes, price_minor,
-    price_currency, origin_airport, destination_airport, layover_count, layover_min_minutes,
-    layover_max_minutes, layover_airports, layovers, segments, provider, modelled, seen_at,
-    expires_at,
-    true as private
-from public.flights
-where enterprise_id = public.current_enterprise_id();
-
--- Offers that the caller's enterprise negotiated.
-create view public.negotiated_offers with (security_invoker = true) as
-select
-    id, departure_day, departure_at, arrival_at, departure_minute, duration_minutes, price_minor,
-    price_currency, origin_airport, destination_airport, layover_count, layover_min_minutes,
-    layover_max_minutes, layover_airports, layovers, segments, provider, modelled, seen_at,
-    expires_at,
-    true as private
-from public.enterprise_flights
-where enterprise_id = public.current_enterprise_id();
-
--- Every offer that the caller may buy.
-create view public.flight_offers with (security_invoker = true) as
-table public.shared_offers
-union all
-table public.priced_offers
-union all
-table public.negotiated_offers;
-
-grant select
-    on public.shared_offers, public.priced_offers, public.negotiated_offers, public.flight_offers
-    to layoverhq_app, layoverhq_operator;
-
--- What is asked for. Bounds are inclusive; null asks for nothing. Either all layovers are bounded
--- (layover_…) or the one at a via airport is (via_bounds).
-create type public.flight_search as (
-    origin text,
-    destination text,
-    departure_day date,
-    max_layovers integer,
-    via text[],
-    -- {"via": [airports], "low": minutes, "high": minutes}
-    via_bounds jsonb,
-    exclude text[],
-    layover_minimum_minutes integer,
-    layover_maximum_minutes integer,
-    duration_minimum_minutes integer,
-    duration_maximum_minutes integer,
-    price_minimum_minor bigint,
-    price_maximum_minor bigint,
-    depart_minimum_minute integer,
-    depart_maximum_minute integer,
-    -- price, duration or departure
-    sort text,
-    page_size integer,
-    -- where the page before ended; -1 and the nil uuid for the first one
-    after_key bigint,
-    after_id uuid,
-    -- what a cursor begins with, so that it fits this search only
-    cursor_prefix text
-);
-
--- Whether an offer has what is asked for, its route and day aside: by those the callers walk an
--- index. Inlined into their plans: keep it a single expression.
-create function public.offer_matches(offer public.flight_offers, asked public.flight_search)
-returns boolean
+-- An offer as the API tells it; prices in what was asked for.
+create function public.offer_json(
+    o public.flight_offers,
+    asked public.flight_search,
+    score numeric default null,
+    explanation json default null
+) returns text
 language sql stable
-return
-    offer.expires_at > now()
-    and (asked.max_layovers is null or offer.layover_count <= asked.max_layovers)
-    and (
-        asked.layover_minimum_minutes is null
-        or offer.layover_min_minutes >= asked.layover_minimum_minutes
-    )
-    and (
-        asked.layover_maximum_minutes is null
-        or offer.layover_max_minutes <= asked.layover_maximum_minutes
-    )
-    and (asked.exclude is null or not offer.layover_airports && asked.exclude)
-    and (asked.via is null or offer.layover_airports && asked.via)
-    and (
-        asked.via_bounds is null
-        or jsonb_path_exists(
-            offer.layovers,
-            '$[*] ? (@.airport == $via[*] && @.minutes >= $low && @.minutes <= $high)',
-            asked.via_bounds
-        )
-    )
-    and (
-        asked.duration_minimum_minutes is null
-        or offer.duration_minutes >= asked.duration_minimum_minutes
-    )
-    and (
-        asked.duration_maximum_minutes is null
-        or offer.duration_minutes <= asked.duration_maximum_minutes
-    )
-    and (asked.price_minimum_minor is null or offer.price_minor >= asked.price_minimum_minor)
-    and (asked.price_maximum_minor is null or offer.price_minor <= asked.price_maximum_minor)
-    and (
-        asked.depart_minimum_minute is null
-        or offer.departure_minute >= asked.depart_minimum_minute
-    )
-    and (
-        asked.depart_maximum_minute is null
-        or offer.departure_minute <= asked.depart_maximum_minute
-    );
-
-create function public.offer_json(offer public.flight_offers) returns text
-language sql stable
-return json_build_object(
-    'id', offer.id,
-    'provider', offer.provider,
-    'private', offer.private,
-    'origin', offer.origin_airport,
-    'destination', offer.destination_airport,
-    'departs_at', offer.segments -> 0 -> 'departs_at',
-    'arrives_at', offer.segments -> -1 -> 'arrives_at',
-    'duration_minutes', offer.duration_minutes,
-    'price_minor', offer.price_minor,
-    'price_currency', offer.price_currency,
-    'layover_count', offer.layover_count,
-    'layovers', offer.layovers,
-    'segments', offer.segments,
-    'modelled', case when offer.modelled
+return json_strip_nulls(json_build_object(
+    'id', o.id,
+    'provider', o.provider,
+    'private', o.private,
+    'origin', o.origin_airport,
+    'destination', o.destination_airport,
+    'departs_at', o.segments -> 0 -> 'departs_at',
+    'arrives_at', o.segments -> -1 -> 'arrives_at',
+    'duration_minutes', o.duration_minutes,
+    'price_minor', case when asked.shown_rate is null then o.price_minor
+        when asked.shown_currency = o.fare_currency then o.fare_minor
+        else round(o.price_minor * asked.shown_rate)::bigint end,
+    'price_currency', coalesce(asked.shown_currency, o.price_currency),
+    'fare', case when o.fare_minor is not null then json_build_object(
+        'price_minor', o.fare_minor, 'price_currency', o.fare_currency, 'rate_date', o.rate_date
+    ) end,
+    'layover_count', o.layover_count,
+    'usable_minutes', o.usable_minutes,
+    'daylight_minutes', o.daylight_minutes,
+    'layovers', o.layovers,
+    'segments', o.segments,
+    'cabin', nullif(o.cabin, ''),
+    'self_transfer', o.self_transfer,
+    'modelled', case when o.modelled
         then json '["arrival_time", "date", "fare", "carrier"]' else json '[]' end,
-    'seen_at', offer.seen_at,
-    'expires_at', offer.expires_at
-)::text;
+    'score', score,
+    'explanation', explanation,
+    'seen_at', o.seen_at,
+    'age_minutes', floor(extract(epoch from now() - o.seen_at) / 60)::bigint,
+    'expires_at', o.expires_at
+))::text;
 
--- Answers the whole body: {"results": [...], "next": cursor or null}.
+-- The same with the offer's score and what it is made of.
+create function public.explained_offer(
+    o public.flight_offers,
+    asked public.flight_search,
+    best_price_minor bigint,
+    best_minutes integer
+) returns text
+language sql stable
+begin atomic
+    select offer_json(
+        o,
+        asked,
+        round((100 * weighted_score(s.components, asked))::numeric, 1),
+        score_explanation(s.hub, s.components, asked, best_price_minor, best_minutes)
+    )
+    from offer_components_of(o, asked, best_price_minor, best_minutes) as s;
+end;
+
+-- Says what emptied a search: how many offers its route and days have, how many each filter
+-- refuses, and how many would be found without it. Where there are none, the days nearby that have
+-- some.
+create function public.search_emptied(asked public.flight_search) returns json
+language sql stable
+set plan_cache_mode = force_generic_plan
+set search_path = public, pg_temp
+begin atomic
+    with missed as materialized (
+        select offer_misses(o, asked) as parameters
+        from flight_offers o
+        where o.origin_airport = asked.origin
+            and o.destination_airport = asked.destination
+            and o.departure_day = any (asked.departure_days)
+            and o.expires_at > now()
+    ), told as (
+        select
+            p.parameter,
+            count(*) as refused,
+            count(*) filter (where cardinality(m.parameters) = 1) as found_without
+        from missed m
+        cross join lateral unnest(m.parameters) as p (parameter)
+        group by p.parameter
+    )
+    select json_build_object(
+        'offers', (select count(*) from missed),
+        'filters', coalesce(
+            (
+                select json_agg(
+                    json_build_object(
+                        'parameter', t.parameter,
+                        'refused', t.refused,
+                        'found_without', t.found_without
+                    )
+                    order by t.found_without desc, t.refused desc, t.parameter
+                )
+                from told t
+            ),
+            '[]'
+        ),
+        'days_with_offers', case when exists (select from missed) then '[]' else coalesce(
+            (
+                select json_agg(near.day order by near.day)
+                from (
+                    select asked.departure_days[1] + shift as day
+                    from unnest(array[-3, -2, -1, 1, 2, 3, 4, 5, 6, 7]) as shift
+                ) as near
+                where exists (
+                    select
+                    from flight_offers o
+                    where o.origin_airport = asked.origin
+                        and o.destination_airport = asked.destination
+                        and o.departure_day = near.day
+                        and o.expires_at > now()
+                )
+            ),
+            '[]'
+        ) end
+    );
+end;
+
+-- Answers the whole body: {"results": [...], "next": cursor or null}, with "ranking" where scores
+-- are told, and "empty" where the first page is.
 create function public.search_flights(asked public.flight_search) returns text
 language plpgsql stable
 set plan_cache_mode = force_generic_plan
@@ -154,24 +133,41 @@ declare
     bodies text[];
     keys bigint[];
     ids uuid[];
+    best_price bigint;
+    best_minutes integer;
 begin
+    if asked.explain or asked.sort = 'score' then
+        select min(o.price_minor), min(o.duration_minutes)
+        into best_price, best_minutes
+        from flight_offers o
+        where o.origin_airport = asked.origin
+            and o.destination_airport = asked.destination
+            and o.departure_day = any (asked.departure_days)
+            and o.expires_at > now();
+    end if;
     if asked.sort = 'price' then
-        -- Three walks along an index, each a page long. Over their union the planner would read
-        -- and sort every offer of the route and day.
+        -- For each day three walks along an index, each a page long. Over their union the planner
+        -- would read and sort every offer of the route and day.
         select
-            array_agg(offer_json(page.offer)),
+            array_agg(
+                case when asked.explain
+                    then explained_offer(page.offer, asked, best_price, best_minutes)
+                    else offer_json(page.offer, asked)
+                end
+            ),
             array_agg((page.offer).price_minor),
             array_agg((page.offer).id)
         into bodies, keys, ids
         from (
             select arms.offer
-            from (
+            from unnest(asked.departure_days) as departure (day)
+            cross join lateral (
                 (
                     select row(o.*)::flight_offers as offer
                     from shared_offers o
                     where o.origin_airport = asked.origin
                         and o.destination_airport = asked.destination
-                        and o.departure_day = asked.departure_day
+                        and o.departure_day = departure.day
                         and (o.price_minor, o.id) > (asked.after_key, asked.after_id)
                         and offer_matches(row(o.*)::flight_offers, asked)
                     order by o.price_minor, o.id
@@ -183,7 +179,7 @@ begin
                     from priced_offers o
                     where o.origin_airport = asked.origin
                         and o.destination_airport = asked.destination
-                        and o.departure_day = asked.departure_day
+                        and o.departure_day = departure.day
                         and (o.price_minor, o.id) > (asked.after_key, asked.after_id)
                         and offer_matches(row(o.*)::flight_offers, asked)
                     order by o.price_minor, o.id
@@ -195,7 +191,7 @@ begin
                     from negotiated_offers o
                     where o.origin_airport = asked.origin
                         and o.destination_airport = asked.destination
-                        and o.departure_day = asked.departure_day
+                        and o.departure_day = departure.day
                         and (o.price_minor, o.id) > (asked.after_key, asked.after_id)
                         and offer_matches(row(o.*)::flight_offers, asked)
                     order by o.price_minor, o.id
@@ -205,8 +201,45 @@ begin
             order by (arms.offer).price_minor, (arms.offer).id
             limit asked.page_size + 1
         ) as page;
+    elsif asked.sort = 'score' then
+        select
+            array_agg(
+                offer_json(
+                    page.offer, asked, (1000 - page.key) / 10.0,
+                    case when asked.explain then score_explanation(
+                        page.hub, page.components, asked, best_price, best_minutes
+                    ) end
+                )
+            ),
+            array_agg(page.key),
+            array_agg(page.id)
+        into bodies, keys, ids
+        from (
+            select o as offer, scored.hub, scored.components, sorted.key, o.id
+            from flight_offers o
+            cross join lateral offer_components_of(o, asked, best_price, best_minutes) as scored
+            cross join lateral (
+                -- The best first: tenths of a point below the highest score.
+                select 1000 - round(1000 * weighted_score(scored.components, asked))::bigint as key
+            ) as sorted
+            where o.origin_airport = asked.origin
+                and o.destination_airport = asked.destination
+                and o.departure_day = any (asked.departure_days)
+                and (sorted.key, o.id) > (asked.after_key, asked.after_id)
+                and offer_matches(o, asked)
+            order by sorted.key, o.id
+            limit asked.page_size + 1
+        ) as page;
     else
-        select array_agg(offer_json(page.offer)), array_agg(page.key), array_agg(page.id)
+        select
+            array_agg(
+                case when asked.explain
+                    then explained_offer(page.offer, asked, best_price, best_minutes)
+                    else offer_json(page.offer, asked)
+                end
+            ),
+            array_agg(page.key),
+            array_agg(page.id)
         into bodies, keys, ids
         from (
             select o as offer, sorted.key, o.id
@@ -219,7 +252,7 @@ begin
             ) as sorted
             where o.origin_airport = asked.origin
                 and o.destination_airport = asked.destination
-                and o.departure_day = asked.departure_day
+                and o.departure_day = any (asked.departure_days)
                 and (sorted.key, o.id) > (asked.after_key, asked.after_id)
                 and offer_matches(o, asked)
             order by sorted.key, o.id
@@ -236,6 +269,10 @@ begin
             ))::text
             else 'null'
         end,
+        case when asked.explain or asked.sort = 'score'
+            then ',"ranking":' || coalesce(asked.ranking::text, 'null') end,
+        case when bodies is null and asked.after_key < 0
+            then ',"empty":' || search_emptied(asked)::text end,
         '}'
     );
 end

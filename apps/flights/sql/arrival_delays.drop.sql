@@ -1,0 +1,2 @@
+drop function public.on_time_share(text, double precision);
+drop table public.arrival_delays;

@@ -1,0 +1,4 @@
+drop trigger minimum_connection_times_audit on public.minimum_connection_times;
+drop trigger minimum_connection_times_audit_truncate on public.minimum_connection_times;
+drop trigger composed_routes_audit on public.composed_routes;
+drop trigger composed_routes_audit_truncate on public.composed_routes;
