@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final
+from datetime import date, datetime
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.http import QueryDict
@@ -29,17 +29,27 @@ class Choice:
 
 STAYS: Final = (
     Choice("any", "Any, or none"),
-    Choice("short", "A few hours, 3 to 8", {"layover": "3h..8h"}),
-    Choice("city", "A city break, 8 to 20 hours", {"layover": "8h..20h"}),
-    Choice("night", "A night and more, 12 to 30 hours", {"layover": "12h..30h"}),
+    Choice("short", "A few hours, 3 to 8 h", {"layover": "3h..8h"}),
+    Choice("city", "City break, 8 to 20 h", {"layover": "8h..20h"}),
+    Choice("night", "A night in town", {"overnight": "yes", "layover": "8h..36h"}),
+)
+TOWNS: Final = (
+    Choice("any", "Any, or none"),
+    Choice("2h", "2 hours or more", {"usable": "2h.."}),
+    Choice("4h", "4 hours or more", {"usable": "4h.."}),
+    Choice("6h", "6 hours or more", {"usable": "6h.."}),
+    Choice("2h-day", "2 hours of daylight", {"usable": "2h..", "daylight": "true"}),
+    Choice("4h-day", "4 hours of daylight", {"usable": "4h..", "daylight": "true"}),
 )
 SORTS: Final = (
+    Choice("score", "Best layover", {"sort": "score"}),
     Choice("price", "Lowest price", {"sort": "price"}),
     Choice("duration", "Shortest journey", {"sort": "duration"}),
     Choice("departure", "Earliest departure", {"sort": "departure"}),
 )
 FIELDS: Final = (
-    "origin", "destination", "departure_date", "stay", "via", "max_price", "sort", "cursor",
+    "origin", "destination", "departure_date", "stay", "town", "via", "max_price", "sort",
+    "cursor",
 )  # fmt: skip
 # What a search is about; without any of these the form was only opened.
 ESSENTIAL: Final = ("origin", "destination", "departure_date")
@@ -64,12 +74,29 @@ TOLD: Final[Mapping[str, Mapping[str, str]]] = {
     "via": {"": "No airport of that name is known. Try the city or the three-letter code."},
     "max_price": {"": "Give a whole amount in US dollars, such as 400."},
     "stay": {"": "Choose one of the lengths."},
+    "town": {"": "Choose one of the times."},
     "sort": {"": "Choose one of the orders."},
     "cursor": {"": "This list has changed meanwhile. Search again for a fresh one."},
 }
 AMBIGUOUS: Final = "Several airports fit. Choose the one you mean."
 # The grammar's parameters that fields have other names for.
-ASKED_BY: Final = {"layover": "stay", "price": "max_price", "limit": "cursor"}
+ASKED_BY: Final = {
+    "layover": "stay",
+    "overnight": "stay",
+    "usable": "town",
+    "daylight": "town",
+    "price": "max_price",
+    "limit": "cursor",
+}
+# Fields with a list of choices, the first of which is the usual one.
+CHOICES: Final[Mapping[str, tuple[Choice, ...]]] = {"stay": STAYS, "town": TOWNS, "sort": SORTS}
+# What a traveller gives up by leaving a field as it usually is.
+GIVEN_UP: Final = {
+    "max_price": "any price",
+    "via": "a layover anywhere",
+    "town": "any time in town",
+    "stay": "a layover of any length",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +124,7 @@ class Asked:
         """Return the query string that asks for the same, with changes; None leaves a field out."""
         codes = {name: place.iata for name, place in self.places.items()}
         merged = {**self.values, **codes, "cursor": "", **changes}
-        usual = {"stay": STAYS[0].value, "sort": SORTS[0].value}
+        usual = {name: choices[0].value for name, choices in CHOICES.items()}
         return urlencode(
             {
                 name: merged[name]
@@ -116,7 +143,7 @@ def read(query: QueryDict, places: Places, *, now: datetime) -> Asked:
     """Read the form; parameters that are not its own, such as a campaign's, are left alone."""
     values = {name: _clean(query.get(name, "")) for name in FIELDS}
     faults: dict[str, Fault] = {}
-    asked: dict[str, str] = {"limit": str(PAGE_SIZE)}
+    asked: dict[str, str] = {"limit": str(PAGE_SIZE), "explain": "true"}
     found: dict[str, Place] = {}
     for name in ("origin", "destination", "via"):
         if not values[name]:
@@ -135,14 +162,13 @@ def read(query: QueryDict, places: Places, *, now: datetime) -> Asked:
             asked[name] = values[name]
     if values["max_price"]:
         asked["price"] = f"..{values['max_price'].lstrip('$').strip()}"
-    for name, choices in (("stay", STAYS), ("sort", SORTS)):
+    for name, choices in CHOICES.items():
+        values[name] = values[name] or choices[0].value
         chosen = next((choice for choice in choices if choice.value == values[name]), None)
-        if chosen is not None:
-            asked |= chosen.asks
-        elif values[name]:
+        if chosen is None:
             faults[name] = _fault(name, "invalid")
         else:
-            values[name] = choices[0].value
+            asked |= chosen.asks
     search = None
     try:
         search = parse_flight_search(
@@ -166,13 +192,29 @@ def _fault(name: str, code: str) -> Fault:
     return Fault(name, told.get(code) or told.get("") or "This cannot be used.")
 
 
-def relaxed(asked: Asked) -> dict[str, str]:
-    """Return queries that ask for less, by what they give up: for where nothing was found."""
-    offers = {}
-    if asked.values["max_price"]:
-        offers["any price"] = asked.query(max_price=None)
-    if asked.values["via"]:
-        offers["a layover anywhere"] = asked.query(via=None)
-    if asked.values["stay"] != STAYS[0].value:
-        offers["a layover of any length"] = asked.query(stay=None)
-    return offers
+@dataclass(frozen=True, slots=True)
+class Relaxation:
+    """A search that asks for less: what it gives up, and how many journeys it would find."""
+
+    words: str
+    query: str
+    found: int
+
+
+def relaxations(asked: Asked, empty: Mapping[str, Any]) -> list[Relaxation]:
+    """Return what would find something, the most first, by what the search says emptied it."""
+    found: dict[str, int] = {}
+    for refusing in empty.get("filters", ()):
+        name = ASKED_BY.get(refusing["parameter"], refusing["parameter"])
+        if name in GIVEN_UP and refusing["found_without"]:
+            found[name] = max(found.get(name, 0), refusing["found_without"])
+    return [
+        Relaxation(GIVEN_UP[name], asked.query(**{name: None}), number)
+        for name, number in sorted(found.items(), key=lambda item: -item[1])
+    ]
+
+
+def days_nearby(asked: Asked, empty: Mapping[str, Any], *, today: date) -> dict[date, str]:
+    """Return the days with flights around the one without, each with the query that asks for it."""
+    days = [date.fromisoformat(day) for day in empty.get("days_with_offers", ())]
+    return {day: asked.query(departure_date=day.isoformat()) for day in days if day >= today}

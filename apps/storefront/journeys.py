@@ -106,6 +106,7 @@ class Journey:
     price: str
     private: bool
     modelled: tuple[str, ...]
+    score: int | None
     bars: tuple[Bar, ...] = field(repr=False)
 
     @property
@@ -181,6 +182,7 @@ def journey(offer: Mapping[str, Any], places: Places) -> Journey:
         price=money(offer["price_minor"], offer["price_currency"]),
         private=offer["private"],
         modelled=tuple(offer["modelled"]),
+        score=round(offer["score"]) if "score" in offer and stops else None,
         bars=tuple(_bars(legs, stops)),
     )
 

@@ -40,7 +40,9 @@ def search(visit: Visit) -> HttpResponse:
     if asked.search is None:
         template = "results_part" if visit.wants_fragment else "search"
         return visit.page(f"storefront/{template}.html", context, status=400, keep_seconds=0)
-    answer = json.loads(search_flights(visit.site.tenant, asked.search))
+    answer = json.loads(
+        search_flights(visit.site.tenant, asked.search, context=visit.site.flag_context)
+    )
     context |= _results(asked, answer)
     if not visit.wants_fragment:
         return visit.page("storefront/search.html", context)
@@ -58,6 +60,7 @@ def _form(asked: Asked, *, show_faults: bool) -> dict[str, Any]:
         "values": asked.values,
         "faults": asked.faults if show_faults else {},
         "stays": asking.STAYS,
+        "towns": asking.TOWNS,
         "sorts": asking.SORTS,
         "search_url": url("search"),
         "airports_urls": {name: url("airports", name) for name in AIRPORT_FIELDS},
@@ -70,6 +73,8 @@ def _results(asked: Asked, answer: dict[str, Any]) -> dict[str, Any]:
     known = places.get()
     found = [journeys.journey(offer, known) for offer in answer["results"]]
     query = asked.query()
+    empty = answer.get("empty") or {}
+    nearby = asking.days_nearby(asked, empty, today=timezone.now().date())
     return {
         "journeys": [
             (
@@ -88,11 +93,12 @@ def _results(asked: Asked, answer: dict[str, Any]) -> dict[str, Any]:
         "more_url": f"{url('search')}?{asked.query(cursor=answer['next'])}"
         if answer["next"]
         else "",
-        "relaxed": {
-            words: f"{url('search')}?{other}" for words, other in asking.relaxed(asked).items()
-        }
-        if not found
-        else {},
+        "relaxed": [
+            (each, f"{url('search')}?{each.query}") for each in asking.relaxations(asked, empty)
+        ],
+        "days": {day: f"{url('search')}?{other}" for day, other in nearby.items()},
+        "has_offers": bool(empty.get("offers")),
+        "bare_url": f"{url('search')}?{asked.query(**dict.fromkeys(asking.GIVEN_UP))}",
     }
 
 

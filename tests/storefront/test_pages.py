@@ -38,6 +38,7 @@ def asked(shop: Shop, **more: str) -> dict[str, str]:
         "origin": shop.origin,
         "destination": shop.destination,
         "departure_date": shop.day.isoformat(),
+        "sort": "price",
         **more,
     }
 
@@ -275,7 +276,7 @@ def test_results__for_htmx__are_the_main_part_with_the_address_to_show(site: Cli
     assert "<html" not in part
     assert response["HX-Push-Url"] == (
         f"/search?origin={shop.origin}&destination={shop.destination}"
-        f"&departure_date={shop.day}&stay=city"
+        f"&departure_date={shop.day}&stay=city&sort=price"
     )
     # The same address asked for by a browser is a whole page.
     assert "<html" in text_of(site.get(response["HX-Push-Url"]))
@@ -292,19 +293,57 @@ def test_results__whole_and_part__are_kept_apart_by_caches(site: Client, shop: S
     assert "HX-Request" in response["Vary"]
 
 
-def test_results__none__say_what_to_give_up(site: Client, shop: Shop):
+def test_results__none__say_what_to_give_up_and_what_it_would_find(site: Client, shop: Shop):
     shop.sell([("DEN", 600)], price_minor=30_000)
-    text = text_of(site.get("/search", asked(shop, stay="city", via="ORD", max_price="100")))
+    shop.sell([("DEN", 700)], price_minor=31_000)
+    shop.sell([("ORD", 600)], price_minor=9_000)
+    narrow = asked(shop, stay="city", via="DEN", max_price="100")
+    text = text_of(site.get("/search", narrow))
     assert "No journey fits all of that" in text
-    assert prices(text_of(site.get(href(text, "any price")))) == []
-    assert "stay=city" in href(text, "any price")
-    assert "max_price" not in href(text, "any price")
-    assert "via" not in href(text, "a layover anywhere")
+    assert re.findall(r"any price <b>(\d+)</b>", text) == ["2"]
+    assert re.findall(r"a layover anywhere <b>(\d+)</b>", text) == ["1"]
+    assert prices(text_of(site.get(href(text, "any price")))) == ["$300", "$310"]
+    assert prices(text_of(site.get(href(text, "a layover anywhere")))) == ["$90"]
+    assert "a layover of any length" not in text
 
 
-def test_results__nothing_flies__suggest_another_day(site: Client, shop: Shop):
+def test_results__each_misses_several_wishes__all_can_be_given_up(site: Client, shop: Shop):
+    shop.sell([("DEN", 600)], price_minor=30_000)
+    text = text_of(site.get("/search", asked(shop, via="ORD", max_price="100")))
+    assert prices(text_of(site.get(href(text, "Show all of this day’s")))) == ["$300"]
+
+
+def test_results__nothing_that_day__name_the_days_nearby(site: Client, shop: Shop):
+    shop.sell(price_minor=77_700)
+    day_before = (shop.day - timedelta(days=1)).isoformat()
+    text = text_of(site.get("/search", asked(shop, departure_date=day_before)))
+    assert "It does on:" in text
+    other = f"{shop.day:%a} {shop.day.day} {shop.day:%B}"
+    assert prices(text_of(site.get(href(text, other)))) == ["$777"]
+
+
+def test_results__nothing_flies__suggest_another_airport(site: Client, shop: Shop):
     text = text_of(site.get("/search", asked(shop)))
-    assert "There are no flights between these places on this day." in text
+    assert "Nothing flies between these places around this day." in text
+
+
+def test_results__time_in_town__is_asked_of_the_search(site: Client, shop: Shop):
+    shop.sell([("DEN", 600)], price_minor=30_000, ground=[(300, 60, False)])
+    shop.sell([("DEN", 610)], price_minor=40_000, ground=[(300, 250, False)])
+    shop.sell([("DEN", 620)], price_minor=50_000, ground=[(60, 60, False)])
+    assert prices(text_of(site.get("/search", asked(shop, town="4h")))) == ["$300", "$400"]
+    assert prices(text_of(site.get("/search", asked(shop, town="4h-day")))) == ["$400"]
+
+
+def test_results__usual_order__is_by_the_layovers_worth(site: Client, shop: Shop):
+    shop.sell([("DEN", 130)], price_minor=30_000, ground=[(0, 0, False)])
+    shop.sell([("DEN", 700)], price_minor=30_100, ground=[(420, 400, False)])
+    query = {name: value for name, value in asked(shop).items() if name != "sort"}
+    text = text_of(site.get("/search", query))
+    assert prices(text) == ["$301", "$300"]
+    scores = [int(score) for score in re.findall(r"Layover</span> <b>(\d+)</b>", text)]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) == 2
 
 
 # --- whose offers
@@ -549,6 +588,7 @@ def test_layover__from_a_result__is_a_link_with_the_way_back(site: Client, shop:
         "destination": [shop.destination],
         "departure_date": [shop.day.isoformat()],
         "stay": ["city"],
+        "sort": ["price"],
     }
     assert prices(text_of(site.get(back))) == ["$300"]
 
