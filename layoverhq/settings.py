@@ -39,6 +39,7 @@ SHARED_APPS = [
     "apps.configs",
     "apps.flags",
     "apps.flights",
+    "apps.layovers",
     "apps.trips",
     "apps.storefront",
     "unfold.apps.BasicAppConfig",

@@ -18,6 +18,7 @@ urlpatterns = [
     path("api/v1/", include("apps.configs.api.urls")),
     path("api/v1/", include("apps.flags.api.urls")),
     path("api/v1/", include("apps.flights.api.urls")),
+    path("api/v1/", include("apps.layovers.api.urls")),
     path("ofrep/v1/", include("apps.flags.api.ofrep.urls")),
     path("api/schema", SpectacularJSONAPIView.as_view(), name="api-schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),

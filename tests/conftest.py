@@ -17,6 +17,7 @@ from django.test import Client
 from hypothesis import HealthCheck, settings
 
 from apps.flags.recording import recorder
+from apps.layovers.hits import hits
 from apps.tenants.models import Enterprise
 from layoverhq.snapshot import listener
 from layoverhq.tenancy import operator_scope
@@ -34,6 +35,7 @@ def _database(django_db_blocker: Any) -> Iterator[None]:
     django_db_blocker.unblock()
     yield
     recorder.stop()
+    hits.flush()
     listener.stop()
     for connection in connections.all():
         connection.close()

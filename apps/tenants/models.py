@@ -229,6 +229,7 @@ class Scope(models.TextChoices):
 
     FLIGHTS_READ = "flights:read", "Search flights"
     FLIGHTS_WRITE = "flights:write", "Import private offers"
+    LAYOVERS_READ = "layovers:read", "Analyse layovers"
     ACCOUNT_READ = "account:read", "Read the account: enterprise and keys"
     CONFIGS_READ = "configs:read", "Read configuration"
     CONFIGS_WRITE = "configs:write", "Override configuration"

@@ -34,6 +34,14 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ),
     ),
     (
+        "Layovers",
+        (
+            ("Experiences", "attractions", "layovers.experience"),
+            ("Weather", "partly_cloudy_day", "layovers.layoverinput"),
+            ("Analyses", "insights", "layovers.layoveranalysis"),
+        ),
+    ),
+    (
         "Configuration",
         (
             ("Keys", "tune", "configs.configkey"),
