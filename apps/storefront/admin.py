@@ -32,7 +32,7 @@ from apps.storefront.branding import KEYS, LOGO, Brand
 from apps.storefront.images import MAXIMUM_BYTES
 from apps.storefront.models import Storefront, StorefrontImage
 from apps.storefront.operations import save_brand
-from apps.storefront.sites import FLAG
+from apps.storefront.sites import FLAG, flag_context
 from apps.tenants.models import Domain, Enterprise
 from layoverhq.admin_site import give_reason, go_to
 from layoverhq.errors import InvalidInput
@@ -78,7 +78,7 @@ def standing(enterprise: Enterprise) -> Standing:
         return Standing(hosts, f"there is no flag {FLAG}")
     if flag.is_killed or flag.is_archived or not flag.enabled:
         return Standing(hosts, f"the flag {FLAG} is off for everybody")
-    context = {"enterprise": str(enterprise.pk), "plan": enterprise.subscription_plan}
+    context = flag_context(enterprise.pk, enterprise.subscription_plan)
     if not try_flag(flag, context).answer.enabled:
         return Standing(hosts, f"the flag {FLAG} is off for it")
     return Standing(hosts, "")

@@ -107,6 +107,8 @@ class Journey:
     private: bool
     modelled: tuple[str, ...]
     score: int | None
+    # what the layover's page needs to tell what the journey costs more than the best
+    compared: Mapping[str, str]
     bars: tuple[Bar, ...] = field(repr=False)
 
     @property
@@ -183,8 +185,21 @@ def journey(offer: Mapping[str, Any], places: Places) -> Journey:
         private=offer["private"],
         modelled=tuple(offer["modelled"]),
         score=round(offer["score"]) if "score" in offer and stops else None,
+        compared=_compared(offer),
         bars=tuple(_bars(legs, stops)),
     )
+
+
+def _compared(offer: Mapping[str, Any]) -> dict[str, str]:
+    explained = offer.get("explanation") or {}
+    if "best_price_minor" not in explained:
+        return {}
+    return {
+        "price": f"{offer['price_minor'] / 100:.2f}",
+        "best_price": f"{explained['best_price_minor'] / 100:.2f}",
+        "duration": str(offer["duration_minutes"]),
+        "best_duration": str(explained["best_duration_minutes"]),
+    }
 
 
 def _leg(segment: Mapping[str, Any], places: Places) -> Leg:

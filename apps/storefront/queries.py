@@ -6,6 +6,7 @@ import time
 
 import structlog
 
+from apps.layovers.models import Experience
 from apps.storefront.models import StorefrontImage
 from layoverhq.errors import Unavailable
 from layoverhq.middleware import UNREACHABLE
@@ -52,6 +53,12 @@ def image_content(tenant: TenantRef, digest: str) -> bytes | None:
             .first()
         )
     return None if content is None else bytes(content)
+
+
+def sights(tenant: TenantRef, airport: str) -> list[Experience]:
+    """Return what there is to do around an airport, in the order of the names."""
+    with tenant_scope(tenant):
+        return list(Experience.objects.active().filter(airport=airport).order_by("name"))
 
 
 class ServedAirports:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from django.http import HttpRequest
@@ -17,6 +18,12 @@ from layoverhq.tenancy import TenantRef
 
 FLAG = "white_label_v2"
 ACTIVE = "active"
+
+
+def flag_context(enterprise_id: UUID, plan: str) -> dict[str, Any]:
+    """Return the context of an enterprise's storefront."""
+    of = str(enterprise_id)
+    return {"enterprise": of, "user": of, "plan": plan}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +45,9 @@ class Site:
 
     @property
     def flag_context(self) -> dict[str, Any]:
-        """What flags are evaluated in for a visitor, of whom nothing is known."""
-        return {"enterprise": str(self.tenant.id), "plan": self.subscription_plan}
+        """What flags are evaluated in: of visitors nothing is known, so that the enterprise is its
+        own unit of a rollout."""
+        return flag_context(self.tenant.id, self.subscription_plan)
 
 
 class SiteDirectory(Snapshot[Mapping[str, Site]]):

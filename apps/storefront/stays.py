@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ from apps.storefront.places import Place, Places
 
 LONGEST_STAY: Final = timedelta(days=5)
 YES: Final = "yes"
+COMPARED: Final = ("price", "best_price", "duration", "best_duration")
 FLAGS: Final = ("terminal_change", "self_transfer", "bag_recheck")
 
 
@@ -49,6 +51,8 @@ class Stay:
     flags: frozenset[str]
     passport: str
     search: str
+    # price, best_price, duration, best_duration: the journey beside the best of its route
+    compared: Mapping[str, str]
 
     @property
     def minutes(self) -> int:
@@ -60,7 +64,7 @@ class Stay:
 
     def query(self, **changes: str) -> str:
         """Return the query string of the same page, with changes."""
-        asked = {
+        asked: dict[str, str] = {
             "airport": self.place.iata,
             "arrival": self.arrives.isoformat(timespec="minutes"),
             "departure": self.departs.isoformat(timespec="minutes"),
@@ -68,6 +72,7 @@ class Stay:
             "to": self.destination.iata if self.destination else "",
             "onward": self.onward.iata if self.airport_change else "",
             **{flag: YES for flag in FLAGS if flag in self.flags},
+            **self.compared,
             "passport": self.passport,
             "search": self.search,
             **changes,
@@ -81,15 +86,17 @@ class Budget:
 
     parts: tuple[Part, ...]
     usable_minutes: int
+    # of the time in town, outside of a city's hours
+    closed_minutes: int
     daylight_minutes: int
     overnight: bool
-    leaves: datetime
-    returns: datetime
+    leaves: datetime | None
+    returns: datetime | None
 
     @property
     def reaches_town(self) -> bool:
         """Whether there is time to leave the airport at all."""
-        return self.returns > self.leaves
+        return bool(self.parts)
 
 
 def read_stay(query: QueryDict, places: Places) -> Stay:
@@ -111,6 +118,7 @@ def read_stay(query: QueryDict, places: Places) -> Stay:
         flags=frozenset(flag for flag in FLAGS if query.get(flag) == YES),
         passport=_passport(query.get("passport", "")),
         search=_search(query.get("search", "")),
+        compared={name: text for name in COMPARED if (text := _number(query.get(name, "")))},
     )
 
 
@@ -128,6 +136,10 @@ def _moment(query: QueryDict, name: str, zone: ZoneInfo) -> datetime:
         raise Http404 from error
 
 
+def _number(text: str) -> str:
+    return text if re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,2})?", text) else ""
+
+
 def _passport(text: str) -> str:
     code = text.strip().upper()
     return code if len(code) == 2 and code.isascii() and code.isalpha() else ""
@@ -142,39 +154,61 @@ def _search(text: str) -> str:
     return urlencode({name: given[name] for name in FIELDS if given.get(name)})
 
 
-def budget(stay: Stay) -> Budget:
-    """Return where the layover's time goes, by the airport's ground times."""
-    known = ground.get()
-    codes: Mapping[str, Place | None] = {"origin": stay.origin, "destination": stay.destination}
+def budget(stay: Stay, document: Mapping[str, Any] | None) -> Budget:
+    """Return where the layover's time goes: as its analysis has it, else by the ground times."""
+    usable = _usable(stay) if document is None else document["usable"]
+    parts, zone = usable["parts"], stay.arrives.tzinfo
+    window, transfer = parts["window_minutes"], parts["transfer_minutes"]
+    drawn: list[Part] = []
+    if window:
+        drawn = [
+            Part("exit", "Leaving the airport", parts["exit_minutes"], 0, 0),
+            Part("way", "The way into town", transfer, 0, 0),
+            Part("town", "In town", window, 0, 0),
+            Part("way", "The way back", transfer, 0, 0),
+        ]
+        # What is left is spent at the airport, so that the parts add up to the whole.
+        rest = stay.minutes - sum(part.minutes for part in drawn)
+        drawn.append(Part("buffer", "Back at the airport", rest, 0, 0))
+    return Budget(
+        parts=tuple(_scaled(drawn, stay.minutes)),
+        usable_minutes=usable["minutes"],
+        closed_minutes=parts["outside_opening_hours_minutes"],
+        daylight_minutes=usable["daylight_minutes"],
+        overnight=usable["overnight"],
+        leaves=_local(usable["in_city_from"], zone),
+        returns=_local(usable["in_city_until"], zone),
+    )
+
+
+def _local(text: str | None, zone: tzinfo | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(zone) if text else None
+
+
+def _usable(stay: Stay) -> dict[str, Any]:
+    """Return the same as an analysis tells of the time that can be spent."""
     found = one_stay(
-        known,
+        ground.get(),
         airport=stay.place.iata,
         arrival=stay.arrives,
         departure=stay.departs,
-        **{name: place.iata if place else None for name, place in codes.items()},
+        origin=stay.origin.iata if stay.origin else None,
+        destination=stay.destination.iata if stay.destination else None,
     )
-    leaves, returns = int(found.leaves[0]), int(found.returns[0])
-    zone = stay.arrives.tzinfo
-    parts: list[Part] = []
-    if returns > leaves:
-        parts = [
-            Part("exit", "Leaving the airport", int(found.exit[0]), 0, 0),
-            Part("way", "The way into town", int(found.transfer[0]), 0, 0),
-            Part("town", "In town", returns - leaves, 0, 0),
-            Part("way", "The way back", int(found.transfer[0]), 0, 0),
-            Part("buffer", "Back at the airport", 0, 0, 0),
-        ]
-        # What is left is the time at the airport, so that the parts add up to the whole.
-        rest = stay.minutes - sum(part.minutes for part in parts)
-        parts[-1] = replace(parts[-1], minutes=rest)
-    return Budget(
-        parts=tuple(_scaled(parts, stay.minutes)),
-        usable_minutes=int(found.usable[0]),
-        daylight_minutes=int(found.daylight[0]),
-        overnight=bool(found.overnight[0]),
-        leaves=moment_of(leaves).astimezone(zone),
-        returns=moment_of(returns).astimezone(zone),
-    )
+    window, usable = int(found.returns[0] - found.leaves[0]), int(found.usable[0])
+    return {
+        "minutes": usable,
+        "daylight_minutes": int(found.daylight[0]),
+        "overnight": bool(found.overnight[0]),
+        "parts": {
+            "exit_minutes": int(found.exit[0]),
+            "transfer_minutes": int(found.transfer[0]),
+            "window_minutes": window,
+            "outside_opening_hours_minutes": window - usable,
+        },
+        "in_city_from": moment_of(int(found.leaves[0])).isoformat() if window else None,
+        "in_city_until": moment_of(int(found.returns[0])).isoformat() if window else None,
+    }
 
 
 def _scaled(parts: list[Part], whole: int) -> list[Part]:

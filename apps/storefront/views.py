@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
 from django.utils import timezone
@@ -14,12 +14,14 @@ from apps.flights.grammar import HORIZON_DAYS
 from apps.flights.queries import search_flights
 from apps.storefront import asking, assets, journeys, stays
 from apps.storefront.asking import Asked
-from apps.storefront.places import LONGEST_QUERY, places
-from apps.storefront.queries import image_content, served_airports
+from apps.storefront.insight import analysed, drawn, insight
+from apps.storefront.places import LONGEST_QUERY, country_names, places
+from apps.storefront.queries import image_content, served_airports, sights
 from apps.storefront.visiting import Visit, url
 
 FOREVER = "public, max-age=31536000, immutable"
 SUGGESTION_SECONDS = 3600
+LAYOVER_SECONDS = 60
 AIRPORT_FIELDS = ("origin", "destination", "via")
 # An image is only ever an image, whoever opens it by itself.
 IMAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
@@ -72,7 +74,7 @@ def _form(asked: Asked, *, show_faults: bool) -> dict[str, Any]:
 def _results(asked: Asked, answer: dict[str, Any]) -> dict[str, Any]:
     known = places.get()
     found = [journeys.journey(offer, known) for offer in answer["results"]]
-    query = asked.query()
+    query, layover_url = asked.query(), url("layover")
     empty = answer.get("empty") or {}
     nearby = asking.days_nearby(asked, empty, today=timezone.now().date())
     return {
@@ -80,7 +82,8 @@ def _results(asked: Asked, answer: dict[str, Any]) -> dict[str, Any]:
             (
                 journey,
                 [
-                    f"{url('layover')}?{urlencode({**stop.query, 'search': query})}"
+                    f"{layover_url}?"
+                    + urlencode({**stop.query, **journey.compared, "search": query})
                     for stop in journey.stops
                 ],
             )
@@ -117,13 +120,22 @@ def airports(visit: Visit, field: str) -> HttpResponse:
 
 def layover(visit: Visit) -> HttpResponse:
     """Show what a layover is worth."""
-    stay = stays.read_stay(visit.request.GET, places.get())
+    known = places.get()
+    stay = stays.read_stay(visit.request.GET, known)
+    document = analysed(stay, visit.site, known, now=timezone.now())
+    told = None if document is None else insight(document)
     context = {
         "stay": stay,
-        "budget": stays.budget(stay),
+        "budget": stays.budget(stay, document),
+        "told": told,
+        "map": drawn(sights(visit.site.tenant, stay.place.iata), told.visits) if told else None,
         "search_url": f"{url('search')}?{stay.search}" if stay.search else "",
+        "layover_url": url("layover"),
+        "fields": parse_qsl(stay.query(passport="")),
+        "countries": sorted(country_names().items(), key=lambda item: item[1]),
     }
-    return visit.page("storefront/layover.html", context)
+    template = "layover_part" if visit.wants_fragment else "layover"
+    return visit.page(f"storefront/{template}.html", context, keep_seconds=LAYOVER_SECONDS)
 
 
 def theme(visit: Visit, digest: str) -> HttpResponse:

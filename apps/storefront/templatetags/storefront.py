@@ -46,3 +46,15 @@ def item(items: Any, key: Any) -> Any:
 def kind(step: object) -> str:
     """Return whether a step of a journey is a leg or a stop."""
     return type(step).__name__.lower()
+
+
+@register.filter
+def plus(value: float, other: float) -> float:
+    """Return a sum, to a tenth: for drawings."""
+    return round(value + other, 1)
+
+
+@register.filter
+def minus(value: float, other: float) -> float:
+    """Return a difference, to a tenth: for drawings."""
+    return round(value - other, 1)

@@ -92,9 +92,15 @@
         if (target && target.classList && target.classList.contains("options")) return;
         furnish(document);
         const by = event.detail.requestConfig && event.detail.requestConfig.triggeringEvent;
-        // Whoever only sorts stays at the sorting; everybody else is led to what is new.
+        // Whoever changes a choice stays at it; everybody else is led to what is new.
         const sorting = by && by.type === "change";
         const spot = document.querySelector("[data-focus]");
+        const verdict = document.getElementById("verdict");
+        if (verdict) {
+            tell(verdict.dataset.announce);
+            const passport = document.getElementById("passport");
+            if (sorting && passport) passport.focus({ preventScroll: true });
+        }
         if (spot) {
             if (spot.dataset.announce) tell(spot.dataset.announce);
             if (sorting) {
