@@ -248,7 +248,7 @@ class StorefrontAdmin(OperationAdmin):
     actions_detail = ("open_up", "close", "enterprise_page")
     form = BrandForm
     readonly_fields = ("shown_hosts", "shown_state", "shown_preview", "shown_logo")
-    fieldsets = (
+    fieldsets: ClassVar[Any] = (
         (None, {"fields": (("shown_hosts", "shown_state"), "shown_preview")}),
         (
             "Brand",
@@ -268,6 +268,10 @@ class StorefrontAdmin(OperationAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Storefront]:
         found = super().get_queryset(request).filter(deleted_at__isnull=True)
         return found.annotate(host_count=Count("domains", distinct=True))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show the form to those who may change something; what is seen is above it."""
+        return self.fieldsets if self.has_change_permission(request) else self.fieldsets[:1]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -338,11 +342,11 @@ class StorefrontAdmin(OperationAdmin):
         view = self.admin_site.admin_view
         own = [
             path(f"<uuid:object_id>/{name}/", view(page), name=f"storefront_storefront_{name}")
-            for name, page in (("preview", self.preview), ("logo", self.logo))
+            for name, page in (("preview", self.preview_page), ("logo", self.logo_page))
         ]
         return [*own, *super().get_urls()]
 
-    def preview(self, request: HttpRequest, object_id: Any) -> HttpResponse:
+    def preview_page(self, request: HttpRequest, object_id: Any) -> HttpResponse:
         """Show the brand that the form's fields say, before it is saved."""
         brand = brand_by_rows(self._asked(request, object_id))
         given = {name: request.GET.get(name, "").strip() for name in PREVIEWED}
@@ -362,7 +366,7 @@ class StorefrontAdmin(OperationAdmin):
             )
         return HttpResponse(preview(shown, faults))
 
-    def logo(self, request: HttpRequest, object_id: Any) -> HttpResponse:
+    def logo_page(self, request: HttpRequest, object_id: Any) -> HttpResponse:
         """Return the image that travellers see."""
         storefront = self._asked(request, object_id)
         image = StorefrontImage.objects.filter(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
@@ -139,8 +139,11 @@ class Asked:
         return not any(self.values.get(name) for name in ESSENTIAL)
 
 
-def read(query: QueryDict, places: Places, *, now: datetime) -> Asked:
-    """Read the form; parameters that are not its own, such as a campaign's, are left alone."""
+def read(query: QueryDict, places: Places, *, now: datetime, served: Collection[str] = ()) -> Asked:
+    """Read the form; parameters that are not its own, such as a campaign's, are left alone.
+
+    `served` airports are meant before others of the same name.
+    """
     values = {name: _clean(query.get(name, "")) for name in FIELDS}
     faults: dict[str, Fault] = {}
     asked: dict[str, str] = {"limit": str(PAGE_SIZE), "explain": "true"}
@@ -148,7 +151,7 @@ def read(query: QueryDict, places: Places, *, now: datetime) -> Asked:
     for name in ("origin", "destination", "via"):
         if not values[name]:
             continue
-        candidates = places.named(values[name])
+        candidates = places.named(values[name], served)
         if len(candidates) == 1:
             found[name] = candidates[0]
             values[name] = candidates[0].label

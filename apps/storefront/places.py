@@ -100,10 +100,11 @@ class Places:
         ranked.sort(key=lambda item: item[:2])
         return [place for _, _, place in ranked[:limit]]
 
-    def named(self, text: str) -> list[Place]:
+    def named(self, text: str, served: Collection[str] = ()) -> list[Place]:
         """Return the airports that a whole field may mean: one if it is clear, none if unknown.
 
-        A code decides, alone or in brackets at the end; else a city's or an airport's whole name.
+        A code decides, alone or in brackets at the end; else a city's or an airport's whole name,
+        and of several of one name the `served`.
         """
         bracketed = CODE_IN_BRACKETS.search(text)
         code = (bracketed[1] if bracketed else text.strip()).upper()
@@ -112,8 +113,13 @@ class Places:
         typed = folded(text[:LONGEST_QUERY])
         if not typed or bracketed:
             return []
-        exact = [place for place in self.suggest(typed, limit=50) if _means(place, typed)]
-        return exact or self.suggest(typed)
+        fitting = self.suggest(typed, limit=50, served=served)
+        exact = [place for place in fitting if _means(place, typed)]
+        return (
+            [place for place in exact if place.iata in served]
+            or exact[:SUGGESTIONS]
+            or fitting[:SUGGESTIONS]
+        )
 
 
 def _means(place: Place, typed: str) -> bool:

@@ -14,6 +14,7 @@ from django.http import Http404, QueryDict
 
 from apps.flights.airports import ground
 from apps.flights.ground import moment_of, one_stay
+from apps.layovers.visas import COUNTRIES
 from apps.storefront.asking import FIELDS
 from apps.storefront.journeys import TIMELINE_WIDTH
 from apps.storefront.places import Place, Places
@@ -142,7 +143,7 @@ def _number(text: str) -> str:
 
 def _passport(text: str) -> str:
     code = text.strip().upper()
-    return code if len(code) == 2 and code.isascii() and code.isalpha() else ""
+    return code if code in COUNTRIES else ""
 
 
 def _search(text: str) -> str:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from apps.flights.grammar import HORIZON_DAYS
 from apps.flights.queries import search_flights
+from apps.layovers.visas import COUNTRIES
 from apps.storefront import asking, assets, journeys, stays
 from apps.storefront.asking import Asked
 from apps.storefront.insight import analysed, drawn, insight
@@ -35,7 +36,12 @@ def home(visit: Visit) -> HttpResponse:
 
 def search(visit: Visit) -> HttpResponse:
     """Show what was found, or what is wrong with what was asked for."""
-    asked = asking.read(visit.request.GET, places.get(), now=timezone.now())
+    asked = asking.read(
+        visit.request.GET,
+        places.get(),
+        now=timezone.now(),
+        served=served_airports.get(visit.site.tenant),
+    )
     if asked.is_blank:
         return HttpResponseRedirect(url("home"))
     context = _form(asked, show_faults=True)
@@ -132,10 +138,16 @@ def layover(visit: Visit) -> HttpResponse:
         "search_url": f"{url('search')}?{stay.search}" if stay.search else "",
         "layover_url": url("layover"),
         "fields": parse_qsl(stay.query(passport="")),
-        "countries": sorted(country_names().items(), key=lambda item: item[1]),
+        "countries": _passports(),
     }
     template = "layover_part" if visit.wants_fragment else "layover"
     return visit.page(f"storefront/{template}.html", context, keep_seconds=LAYOVER_SECONDS)
+
+
+def _passports() -> list[tuple[str, str]]:
+    """Return the countries whose passports may be asked about, by name."""
+    named = ((code, name) for code, name in country_names().items() if code in COUNTRIES)
+    return sorted(named, key=lambda country: country[1])
 
 
 def theme(visit: Visit, digest: str) -> HttpResponse:

@@ -12,10 +12,12 @@ from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
+from apps.configs.runtime import override_config
 from apps.layovers.models import Experience
 from apps.storefront import insight, views
 from apps.storefront.insight import MAP_CENTRE, MAP_RADIUS, drawn
 from apps.storefront.places import places
+from apps.tenants.models import Enterprise
 from layoverhq.tenancy import operator_scope
 from tests.flights.factories import Shop
 
@@ -157,10 +159,6 @@ def test_passport__known__tells_the_rule(passport: str, words: str, site: Client
 @pytest.mark.parametrize("passport", ["", "QQ", "<script>", "USA"])
 def test_passport__none_or_nonsense__asks_for_one(passport: str, site: Client):
     text = page(site, passport=passport)
-    if passport == "QQ":
-        # No country: no analysis is made for it, and nothing is claimed.
-        assert "Nothing more to tell" in text or "Choose your passport" in text
-        return
     assert "Choose your passport to see what it needs." in section(text, "entry")
 
 
@@ -232,8 +230,15 @@ def test_layover__that_is_over__tells_its_time_alone(site: Client):
     assert "to spend in town" in section(text, "time")
 
 
-def test_layover__weights_of_another_tenant__do_not_count(site: Client):
-    assert section(page(site), "why") == section(page(site), "why")
+def test_score__weights__are_the_hosts_own_tenants(
+    enterprise: Enterprise, site: Client, other_enterprise: Enterprise
+):
+    usual = section(page(site), "why")
+    with override_config({"algorithm.safety_weight": 0}, tenant=other_enterprise):
+        assert section(page(site), "why") == usual
+    with override_config({"algorithm.safety_weight": 0}, tenant=enterprise):
+        own = section(page(site), "why")
+    assert re.search(r"A safe connection</span>.*?<b>0\.0 <span", own, re.DOTALL)
 
 
 def test_layover__database_away__is_a_branded_503(site: Client, monkeypatch: Any):

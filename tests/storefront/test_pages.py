@@ -136,6 +136,18 @@ def test_search__city_with_several_airports__offers_each(site: Client, shop: Sho
     assert "London" in text_of(again)
 
 
+def test_search__several_airports_of_one_town__the_served_is_meant(site: Client, monkeypatch: Any):
+    monkeypatch.setattr(views, "served_airports", queries.ServedAirports())
+    opened = Shop("LHR", "JFK", day=date.today() + timedelta(days=4))
+    opened.sell(price_minor=9_900)
+    try:
+        text = text_of(site.get("/search", asked(opened, origin="london", destination="jfk")))
+        assert prices(text) == ["$99"]
+        assert 'value="London (LHR)"' in text
+    finally:
+        opened.close()
+
+
 @pytest.mark.parametrize("spelling", ["{code}", "{lower}", " {label} ", "{label}"])
 def test_search__airport_however_it_is_written__is_understood(
     spelling: str, site: Client, shop: Shop
