@@ -8,12 +8,13 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import configs, flags, flights, stage
+from bench import configs, flags, flights, scoring, stage
 from layoverhq.stack import Endpoints
 
 PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
     "flights.search": flights.search,
     "flights.isolation": flights.row_level_security,
+    "flights.score": scoring.score,
     "flights.loading": flights.loading,
     "flights.sizes": flights.sizes,
     "configs.reads": configs.reads,

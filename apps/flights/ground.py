@@ -207,7 +207,7 @@ def daylight_minutes(
         low, high = np.maximum(start, noon - half), np.minimum(end, noon + half)
         total += np.where(first + shift <= last, np.maximum(high - low, 0), 0)
     # In the polar summer a day's noon may be half a minute nearer to the next one than a day.
-    return np.minimum(np.rint(total).astype(np.int64), end - start)
+    return np.asarray(np.minimum(np.rint(total).astype(np.int64), end - start))
 
 
 def _solar_day(

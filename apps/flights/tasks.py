@@ -9,7 +9,8 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from apps.flights import imports, operations
+from apps.flights import imports, operations, restating
+from apps.flights.airports import ground
 from apps.flights.demo import PROVIDER
 from apps.flights.queries import has_inventory
 from layoverhq.tenancy import operator_scope
@@ -34,6 +35,15 @@ def roll_demo_horizon(**kwargs: Any) -> None:
             log.info("demo_not_installed")
             return
         operations.roll_demo_horizon()
+
+
+@shared_task
+def restate_layovers(*, airport: str, **kwargs: Any) -> None:
+    """Work out again what layovers at an airport leave, after its ground times changed."""
+    with operator_scope():
+        # This process may not have heard of the change yet.
+        ground.forget()
+        restating.restate_layovers(airport=airport, now=timezone.now())
 
 
 @shared_task

@@ -23,9 +23,9 @@ offer as (
 stored as (
     insert into flights (
         departure_at, arrival_at, price_minor, expires_at, departure_day, duration_minutes,
-        layover_min_minutes, layover_max_minutes, departure_minute, layover_count, modelled,
-        search_hash, provider, origin_airport, destination_airport, layover_airports, layovers,
-        segments
+        layover_min_minutes, layover_max_minutes, usable_minutes, daylight_minutes, overnight,
+        carriers, departure_minute, layover_count, modelled, search_hash, provider, origin_airport,
+        destination_airport, layover_airports, layovers, segments
     )
     select
         day + make_interval(mins => minute),
@@ -36,6 +36,10 @@ stored as (
         leg + layover + leg,
         layover,
         layover,
+        greatest(0, layover - 180),
+        greatest(0, layover - 180) / 2,
+        layover > 900,
+        array['UA'],
         minute,
         1,
         true,
@@ -44,7 +48,10 @@ stored as (
         origin,
         destination,
         array[via],
-        jsonb_build_array(jsonb_build_object('airport', via, 'minutes', layover)),
+        jsonb_build_array(jsonb_build_object(
+            'airport', via, 'minutes', layover, 'usable_minutes', greatest(0, layover - 180),
+            'daylight_minutes', greatest(0, layover - 180) / 2
+        )),
         json_build_array(
             json_build_object(
                 'origin', origin, 'destination', via, 'carrier', 'UA', 'minutes', leg,
@@ -59,8 +66,12 @@ stored as (
         )
     from offer
     where via not in (origin, destination)
-    returning id, departure_day, layover_airports[1] as airport, layover_min_minutes as minutes
+    returning
+        id, departure_day, layover_airports[1] as airport, layover_min_minutes as minutes,
+        usable_minutes, daylight_minutes, overnight
 )
-insert into flight_layovers (departure_day, flight_id, position, airport, minutes)
-select departure_day, id, 1, airport, minutes
+insert into flight_layovers (
+    departure_day, flight_id, position, airport, minutes, usable_minutes, daylight_minutes, overnight
+)
+select departure_day, id, 1, airport, minutes, usable_minutes, daylight_minutes, overnight
 from stored

@@ -47,10 +47,11 @@ class Migration(migrations.Migration):
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 InstallSQL("flights", "layover_preferences", digest="c75aaf25f2007798"),
+                InstallSQL("flights", "restate_ground", digest="5a77bfa208a87261"),
                 InstallSQL("flights", "search_offers", digest="029f30139eca0846"),
                 InstallSQL("flights", "search_matches", digest="c09a0ef2c20196a4"),
-                InstallSQL("flights", "search_score", digest="ab6041c036097577"),
-                InstallSQL("flights", "search_flights", digest="cd50cf41641794a1"),
+                InstallSQL("flights", "search_score", digest="cc8153b8b73f9b28"),
+                InstallSQL("flights", "search_flights", digest="736534a184323305"),
             ],
             state_operations=[
                 migrations.CreateModel(

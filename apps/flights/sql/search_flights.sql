@@ -217,7 +217,11 @@ begin
         from (
             select o as offer, scored.hub, scored.components, sorted.key, o.id
             from flight_offers o
-            cross join lateral offer_components_of(o, asked, best_price, best_minutes) as scored
+            cross join lateral components_of(
+                o.layover_count, o.layover_airports, o.layovers, o.layover_min_minutes,
+                o.layover_max_minutes, o.usable_minutes, o.departure_at, o.duration_minutes,
+                o.price_minor, asked, best_price, best_minutes
+            ) as scored
             cross join lateral (
                 -- The best first: tenths of a point below the highest score.
                 select 1000 - round(1000 * weighted_score(scored.components, asked))::bigint as key

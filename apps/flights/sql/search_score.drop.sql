@@ -4,9 +4,11 @@ drop function public.score_explanation(
 drop function public.offer_components_of(
     public.flight_offers, public.flight_search, bigint, integer
 );
+drop function public.components_of(
+    smallint, text[], jsonb, integer, integer, integer, timestamptz, integer, bigint,
+    public.flight_search, bigint, integer
+);
 drop function public.weighted_score(public.offer_components, public.flight_search);
 drop function public.known_weight(public.offer_components, public.flight_search);
 drop function public.on_time_share_of(public.arrival_delays, double precision);
 drop type public.offer_components;
-drop function public.offer_tightest(public.flight_offers);
-drop function public.offer_hub(public.flight_offers);

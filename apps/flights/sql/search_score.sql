@@ -2,32 +2,6 @@
 -- components, each from 0 to 1. A component whose input is missing is left out of the mean and of
 -- the confidence. docs/search.md has the formula; the analysis of a layover knows more.
 
--- Where the layover is that leaves most for its city.
-create function public.offer_hub(o public.flight_offers) returns text language sql stable
-return case
-    when o.layover_count < 2 then o.layover_airports[1]
-    else (
-        select l.airport
-        from jsonb_to_recordset(o.layovers) as l (
-            airport text, minutes integer, usable_minutes integer
-        )
-        order by l.usable_minutes desc nulls last, l.minutes desc, l.airport
-        limit 1
-    )
-end;
-
--- Where its shortest layover is.
-create function public.offer_tightest(o public.flight_offers) returns text language sql stable
-return case
-    when o.layover_count < 2 then o.layover_airports[1]
-    else (
-        select l.airport
-        from jsonb_to_recordset(o.layovers) as l (airport text, minutes integer)
-        order by l.minutes, l.airport
-        limit 1
-    )
-end;
-
 create type public.offer_components as (
     city double precision,
     experience double precision,
@@ -43,6 +17,7 @@ create function public.on_time_share_of(d public.arrival_delays, slack double pr
 returns double precision
 language sql immutable
 return case
+    when d.p99 is null then null
     when slack >= d.p99 then 0.99
     when slack >= d.p95 then 0.95 + (slack - d.p95) * 0.04 / (d.p99 - d.p95)
     when slack >= d.p90 then 0.9 + (slack - d.p90) * 0.05 / (d.p95 - d.p90)
@@ -85,9 +60,18 @@ return coalesce(
 
 -- The components of an offer, beside the best price and duration of its route and days.
 -- Under two usable hours a layover is an airport's: half at best, the shorter the better.
--- Returns one row. Inlined into its callers' plans: keep it a single select.
-create function public.offer_components_of(
-    o public.flight_offers,
+-- Returns one row. Inlined into its callers' plans: keep it a single select. It takes columns, since
+-- of an offer as a whole each column that is read would build the whole again.
+create function public.components_of(
+    layover_count smallint,
+    layover_airports text[],
+    layovers jsonb,
+    layover_min_minutes integer,
+    layover_max_minutes integer,
+    usable_minutes integer,
+    departure_at timestamptz,
+    duration_minutes integer,
+    price_minor bigint,
     asked public.flight_search,
     best_price_minor bigint,
     best_minutes integer
@@ -98,49 +82,89 @@ begin atomic
         at.hub,
         row(
             case
-                when o.usable_minutes >= 120 then least(1, o.usable_minutes / 360.0)
-                when o.layover_count = 0 then 0
-                when o.usable_minutes is null then null
-                else 0.5 * greatest(0, 1 - greatest(0, o.layover_max_minutes - 120) / 480.0)
+                when usable_minutes >= 120 then least(1, usable_minutes / 360::float8)
+                when layover_count = 0 then 0
+                when usable_minutes is null then null
+                else greatest(0, 600 - greatest(120, layover_max_minutes)) / 960::float8
             end,
             case
-                when o.layover_count = 0 or o.usable_minutes < 120 then 0
-                else p.appeal[least(o.usable_minutes / 60, 16) + 1] / 100.0
+                when layover_count = 0 or usable_minutes < 120 then 0
+                else p.appeal[least(usable_minutes / 60, 16) + 1] / 100::float8
             end,
-            case when o.usable_minutes >= 120 then w.comfort / 100.0 end,
+            case when usable_minutes >= 120 then w.comfort / 100::float8 end,
             case
-                when o.layover_count = 0 then 1
-                else on_time_share_of(d, o.layover_min_minutes - 45)
+                when layover_count = 0 then 1
+                else coalesce(
+                    on_time_share_of(here, layover_min_minutes - 45),
+                    on_time_share_of(nation, layover_min_minutes - 45)
+                )
             end,
             greatest(
                 0,
                 1
-                - least(1, (o.price_minor - best_price_minor) / (best_price_minor * 0.5 + 1)) / 2
-                - least(1, (o.duration_minutes - best_minutes) / 720.0) / 2
+                - least(0.5, (price_minor - best_price_minor) / (best_price_minor + 1)::float8)
+                - least(0.5, (duration_minutes - best_minutes) / 1440::float8)
             ),
             case
-                when asked.preference_weight > 0 and o.layover_count > 0
-                    then coalesce(t.share, 0) / 100.0
+                when asked.preference_weight > 0
+                    and layover_count > 0
+                    -- Of whose travellers nothing is known, nothing is said.
+                    and exists (
+                        select
+                        from layover_preferences own
+                        where own.enterprise_id = public.current_enterprise_id()
+                    )
+                    then coalesce(t.share, 0) / 100::float8
             end
         )::public.offer_components
-    from (select offer_hub(o) as hub, offer_tightest(o) as tightest) as at
+    from (
+        -- Where the layover is that leaves most for its city, and where the shortest one is: a
+        -- function of their own would be called for each offer, as nothing with a subquery is
+        -- inlined.
+        select
+            case when layover_count < 2 then layover_airports[1] else (
+                select l.airport
+                from jsonb_to_recordset(layovers) as l (
+                    airport text, minutes integer, usable_minutes integer
+                )
+                order by l.usable_minutes desc nulls last, l.minutes desc, l.airport
+                limit 1
+            ) end as hub,
+            case when layover_count < 2 then layover_airports[1] else (
+                select l.airport
+                from jsonb_to_recordset(layovers) as l (airport text, minutes integer)
+                order by l.minutes, l.airport
+                limit 1
+            ) end as tightest
+    ) as at
     left join layover_places p on p.airport = at.hub
     left join layover_weather w
         on asked.weather_weight > 0
         and w.airport = at.hub
         and w.hour
-            = date_trunc('hour', o.departure_at + o.duration_minutes * interval '30 s', 'UTC')
-    left join lateral (
-        select a.*
-        from arrival_delays a
-        where a.airport = at.tightest or a.airport is null
-        order by a.airport
-        limit 1
-    ) as d on o.layover_count > 0
+            = date_trunc('hour', departure_at + duration_minutes * interval '30 s', 'UTC')
+    left join arrival_delays here on here.airport = at.tightest
+    left join arrival_delays nation on nation.airport is null
     left join layover_preferences t
         on asked.preference_weight > 0
         and t.enterprise_id = public.current_enterprise_id()
         and t.airport = at.hub;
+end;
+
+create function public.offer_components_of(
+    o public.flight_offers,
+    asked public.flight_search,
+    best_price_minor bigint,
+    best_minutes integer
+) returns table (hub text, components public.offer_components)
+language sql stable
+begin atomic
+    select c.hub, c.components
+    from components_of(
+        o.layover_count, o.layover_airports, o.layovers, o.layover_min_minutes,
+        o.layover_max_minutes, o.usable_minutes, o.departure_at, o.duration_minutes, o.price_minor,
+        asked, best_price_minor, best_minutes
+    ) as c;
 end;
 
 -- Tells why an offer ranks where it does.
