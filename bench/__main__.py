@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import configs, flags, flights, scoring, stage
+from bench import configs, flags, flights, layovers, scoring, stage
 from layoverhq.stack import Endpoints
 
 PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
     "flights.score": scoring.score,
     "flights.loading": flights.loading,
     "flights.sizes": flights.sizes,
+    "layovers.analyses": layovers.analyses,
     "configs.reads": configs.reads,
     "configs.propagation": configs.propagation,
     "configs.snapshot": configs.snapshot,
@@ -36,7 +37,7 @@ def main() -> None:
         nargs="*",
         metavar="part",
         type=chosen,
-        help="what to run, all if none is named: flights, configs, flags, or one of"
+        help="what to run, all if none is named: flights, layovers, configs, flags, or one of"
         f" {', '.join(PARTS)}",
     )
     parser.add_argument("--rounds", type=int, default=5)

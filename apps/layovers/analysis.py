@@ -259,16 +259,16 @@ def _components(
         waiting = waiting_value(
             wait_minutes=question.gap_minutes, night_minutes=_night_minutes(question)
         )
-        comfort_weight = weights.city + weights.experiences + weights.weather
+        comfort_weight = weights.city + weights.experience + weights.weather
         return [Component("airport_comfort", waiting, comfort_weight), safety, premium]
     hours = known.weather.hours
     weather = sum(each.comfort for each in hours) / len(hours) / 100 if hours else None
-    experiences = (
+    experience = (
         appeal(stop.sight.rating_tenths for stop in plan.stops) if known.experiences else None
     )
     return [
         Component("city", city_value(int(stay.usable[0])), weights.city),
-        Component("experiences", experiences, weights.experiences),
+        Component("experience", experience, weights.experience),
         Component("weather", weather, weights.weather),
         safety,
         premium,
@@ -322,7 +322,7 @@ def _doubts(question: LayoverQuestion, known: Inputs, mode: str) -> list[str]:
         doubts.when(not known.experiences, "experiences_missing")
         doubts.when(any(each.is_indicative for each in known.experiences), "experiences_indicative")
     doubts.when(not known.airport.has_ground_times, "ground_times_assumed")
-    doubts.when(known.connection.is_pooled, "delays_pooled")
+    doubts.when(known.connection.is_nationwide, "delays_nationwide")
     doubts.when(question.origin is None, "origin_missing")
     doubts.when(question.destination is None, "destination_missing")
     if question.passport is None:

@@ -198,7 +198,7 @@ def _held(key: str, known: InputVersions, now: datetime) -> Kept | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    kept = Kept(row[:3], row[3], row[4])
+    kept = Kept(row[:3], row[3], _written(json.loads(row[4])))
     if kept.is_fresh(known, now):
         _put_in_front(key, kept, now)
     return kept
@@ -223,15 +223,16 @@ def renewed(asked: Asked, *, now: datetime) -> Kept:
         kept = Kept(
             versions,
             _expiry(asked, inputs.weather, now),
-            json.dumps(
-                {**analysis.document, "computed_at": now.isoformat(timespec="seconds")},
-                ensure_ascii=False,
-                separators=(",", ":"),
-            ),
+            _written({**analysis.document, "computed_at": now.isoformat(timespec="seconds")}),
         )
         _store(asked, key, analysis, kept)
     _put_in_front(key, kept, now)
     return kept
+
+
+def _written(document: dict[str, Any]) -> str:
+    """Return a document as the one text that it has, as jsonb forgets the order of names."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def _versions(airport: str) -> tuple[int, int, int]:
@@ -296,7 +297,8 @@ def gathered(asked: Asked, *, now: datetime) -> Inputs:
         connection=connection_of(
             airport=question.airport,
             gap_minutes=question.gap_minutes,
-            crosses_border=enters or leaves,
+            enters=enters,
+            leaves=leaves,
         ),
         visa=visa_hint(country=here.country, passport=question.passport, crosses_border=enters),
         weights=asked.weights,

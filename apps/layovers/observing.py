@@ -114,7 +114,9 @@ def ensure_weather(airport: str, *, now: datetime) -> None:
     turn = shared.take_turn(f"weather:{airport}", seconds=int(configs.get("weather.timeout")) + 5)
     if turn is None or turn.is_mine:
         try:
-            refresh_weather([airport])
+            # Whoever had the turn before may have been told.
+            if is_due(airport, now=now):
+                refresh_weather([airport])
         finally:
             if turn is not None:
                 turn.give_back()

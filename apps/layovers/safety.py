@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from apps.layovers.delays import SOURCE, arrival_delays
+from apps.flights.connection_times import connection_times
+from apps.flights.delays import on_time_share
 
-# Where no airport says otherwise.
-MINIMUM_MINUTES: Final = 45
-MINIMUM_BORDER_MINUTES: Final = 90
+SOURCE: Final = "US Bureau of Transportation Statistics, on-time sample"
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What a layover leaves for a late arrival: minutes, and the share of flights within them."""
+    """What a layover leaves for a late arrival: minutes, and the share of flights within them.
+
+    `is_nationwide` means that the delays are the nation's, as the airport has none of its own.
+    """
 
     minimum_minutes: int
     spare_minutes: int
     share: float
-    is_pooled: bool
+    is_nationwide: bool
 
     @property
     def is_feasible(self) -> bool:
@@ -30,14 +32,23 @@ class Connection:
             "minimum_minutes": self.minimum_minutes,
             "spare_minutes": self.spare_minutes,
             "share_on_time": round(self.share, 3) if self.is_feasible else None,
-            "basis": "all_airports" if self.is_pooled else "airport",
+            "basis": "nation" if self.is_nationwide else "airport",
             "source": SOURCE,
         }
 
 
-def connection(*, airport: str, gap_minutes: int, crosses_border: bool) -> Connection:
-    """Return how safe it is to change flights within the gap."""
-    minimum = MINIMUM_BORDER_MINUTES if crosses_border else MINIMUM_MINUTES
-    spare = gap_minutes - minimum
-    delays = arrival_delays(airport)
-    return Connection(minimum, spare, delays.share_within(spare), delays.pooled)
+def connection(*, airport: str, gap_minutes: int, enters: bool, leaves: bool) -> Connection:
+    """Return how safe it is to change flights within the gap.
+
+    `enters` and `leaves` say whether the flight before, and the next one, cross a border.
+    """
+    (minimum,) = connection_times.get().minutes(
+        airport=[airport],
+        kind=["DI"[enters] + "DI"[leaves]],
+        arriving_carrier=[None],
+        departing_carrier=[None],
+        terminals=[None],
+    )
+    spare = gap_minutes - int(minimum)
+    on_time = on_time_share(airport, spare)
+    return Connection(int(minimum), spare, on_time.share, on_time.is_nationwide)

@@ -36,7 +36,7 @@ class Weights:
     """What each component counts, from 0 to 1; they are put in proportion to their sum."""
 
     city: float
-    experiences: float
+    experience: float
     weather: float
     safety: float
     premium: float
@@ -123,15 +123,17 @@ def premium_value(
 ) -> float | None:
     """Return 1 for the best alternative itself, less for what costs or takes more.
 
-    Half of it is lost at 50 % more money, and half at 12 hours more; prices are of one currency.
+    Half of it is lost at 50 % more money and beyond, half at 12 hours more; prices are of one
+    currency.
     Where one of the two is not known the other decides alone; None where neither is.
     """
     losses = []
     if price is not None and best_price is not None:
         extra = max(0.0, price - best_price)
-        losses.append(extra / (PREMIUM_SHARE * best_price) if best_price else float(extra > 0))
+        lost = extra / (PREMIUM_SHARE * best_price) if best_price else float(extra > 0)
+        losses.append(min(1.0, lost))
     if minutes is not None and best_minutes is not None:
-        losses.append(max(0, minutes - best_minutes) / PREMIUM_MINUTES)
+        losses.append(min(1.0, max(0, minutes - best_minutes) / PREMIUM_MINUTES))
     if not losses:
         return None
     share = 0.5 if len(losses) == 2 else 1.0
@@ -168,10 +170,7 @@ DOUBTS: Final[Mapping[str, float]] = {
     "experiences_missing": 0.20,
     "experiences_indicative": 0.05,
     "ground_times_assumed": 0.10,
-    "delays_missing": 0.10,
-    "delays_pooled": 0.05,
-    "delays_old": 0.05,
-    "minimum_connection_assumed": 0.05,
+    "delays_nationwide": 0.05,
     "origin_missing": 0.05,
     "destination_missing": 0.05,
     "passport_missing": 0.10,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import structlog
 from django.db import connections
@@ -75,13 +76,13 @@ def _questions(now: datetime) -> Iterator[LayoverQuestion]:
         real = [
             {
                 "airport": code,
-                "arrival": each.arrives_at,
-                "departure": each.departs_at,
+                "arrival": _on_its_clock(each.arrives_at, zones.get(code)),
+                "departure": _on_its_clock(each.departs_at, zones.get(code)),
                 "from": each.origin,
                 "to": each.destination,
             }
             for each in popular
-            if each.airport == code and each.arrives_at
+            if each.airport == code and each.arrives_at and each.departs_at
         ]
         for document in [*asked, *real]:
             try:
@@ -94,3 +95,11 @@ def _questions(now: datetime) -> Iterator[LayoverQuestion]:
             if digest not in seen:
                 seen.add(digest)
                 yield question
+
+
+def _on_its_clock(text: str, zone: str | None) -> str:
+    """Return a time with its offset as the airport's clock shows it."""
+    at = datetime.fromisoformat(text)
+    if zone is None or at.tzinfo is None:
+        return text
+    return at.astimezone(ZoneInfo(zone)).isoformat(timespec="minutes")

@@ -37,9 +37,7 @@ GUIDE = {
 # goes as soon as something reads its key, and has to by the time the app is there.
 AWAITED = {
     "api.rate_limit.default": "billing",
-    "weather.cache_ttl": "layovers",
-    "algorithm.weather_weight": "layovers",
-    "features.experimental_ml": "layovers",
+    "features.experimental_ml": "storefront",
 }
 
 

@@ -234,6 +234,11 @@ def test_security_definer_functions__of_the_runtime_role__are_the_known_ones(dat
         "record_api_usage(jsonb)",
         # A tenant's own events.
         "record_tracked_events(jsonb)",
+        # Weather that it asked for and analyses that it made, which are nobody's own.
+        "record_weather(jsonb)",
+        "record_weather_failure(text[],text)",
+        "keep_layover_analysis(jsonb)",
+        "record_layover_hits(jsonb,bigint,bigint,bigint)",
         # What it tells the operators of itself.
         "report_process(uuid,text,text,integer,timestamp with time zone,jsonb)",
         "report_process_end(uuid)",
@@ -324,6 +329,9 @@ def test_runtime_role__grants__touch_tenants_and_reference_tables_only(database)
     )
     assert open_to_all <= {
         "snapshot_versions", "airports", "inventory_loads", "layover_places", "layover_weather",
+        "experiences", "weather_observations", "layover_inputs",
+        # Shared by all who ask the same: who asked is in neither key nor result.
+        "layover_analyses_cache",
         "minimum_connection_times", "arrival_delays",
         # Declarations only: their values are in system_configs, and a secret has no default.
         "config_keys", "config_categories",

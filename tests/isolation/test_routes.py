@@ -103,6 +103,14 @@ ROUTES: dict[str, Route] = {
     "api-flight-import-job": Route(
         Scope.FLIGHTS_WRITE, ids=lambda victim: {"import_id": victim.import_id}
     ),
+    "api-layover-analysis": Route(
+        Scope.LAYOVERS_READ,
+        query={
+            "airport": "DEN",
+            "arrival": f"{TOMORROW}T09:00",
+            "departure": f"{TOMORROW}T18:00",
+        },
+    ),
     "api-config-list": Route(Scope.CONFIGS_READ),
     "api-config": Route(
         Scope.CONFIGS_READ, ids=config_key, everybodys=True, writes=frozenset({"put", "delete"})
@@ -319,11 +327,17 @@ def test_route__context_in_the_callers_headers__is_not_believed(name, attacker, 
         headers={
             "X-Enterprise-Id": str(victim.enterprise.id),
             "X-Tenant": victim.enterprise.slug,
-            "Host": f"{victim.enterprise.slug}.localhost",
+            "X-Forwarded-Host": f"{victim.enterprise.slug}.localhost",
         },
     )
     assert response.status_code == ROUTES[name].foreign_status
     assert_no_trace(response, victim)
+
+
+@pytest.mark.parametrize("name", sorted(API))
+def test_route__at_a_host_that_is_not_the_platforms__is_not_served(name, attacker, victim):
+    response = call(attacker, name, victim, headers={"Host": f"{victim.enterprise.slug}.localhost"})
+    assert_problem(response, 400, "bad_request", victim)
 
 
 READING = [

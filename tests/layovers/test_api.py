@@ -168,7 +168,7 @@ def test_analysis__weights_of_ones_own__hold_for_the_tenant_alone(
         mine = analysed(api, asked)
         theirs = analysed(tenants.make_client(other_enterprise), asked)
     weights = {part["name"]: part["weight"] for part in mine["components"]}
-    assert weights["city"] == weights["experiences"] == 0
+    assert weights["city"] == weights["experience"] == 0
     assert weights["safety"] == 1
     assert {part["name"]: part["weight"] for part in theirs["components"]}["city"] > 0
     assert mine["score"] == 99

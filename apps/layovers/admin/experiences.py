@@ -113,9 +113,11 @@ class ExperienceForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.instance._state.adding:
-            for name, value in written(self.instance).items():
-                if name in self.fields and name not in self._meta.fields:
-                    self.fields[name].initial = value
+            texts = written(self.instance)
+            self.initial.update({name: texts[name] for name in (*COLUMNS, "source")})
+
+    def _post_clean(self) -> None:
+        """Leave the instance alone: `row` goes to the operation, which writes."""
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data

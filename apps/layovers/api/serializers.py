@@ -44,7 +44,7 @@ class ObstacleSerializer(serializers.Serializer[None]):
 
 class ComponentSerializer(serializers.Serializer[None]):
     name = serializers.ChoiceField(
-        choices=["city", "experiences", "weather", "airport_comfort", "safety", "premium"]
+        choices=["city", "experience", "weather", "airport_comfort", "safety", "premium"]
     )
     value = serializers.FloatField(
         allow_null=True, min_value=0, max_value=1, help_text="Null where nothing is known of it."
@@ -141,7 +141,7 @@ class ConnectionSerializer(serializers.Serializer[None]):
         allow_null=True, help_text="Of flights that are late by no more than that."
     )
     basis = serializers.ChoiceField(
-        choices=["airport", "all_airports"], help_text="Whose delays these are."
+        choices=["airport", "nation"], help_text="Whose delays these are."
     )
     source = serializers.CharField()  # type: ignore[assignment]  # a name of DRF\'s own
 

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ("flights", "0005_layover_places"),
+        ("flights", "0008_search"),
     ]
 
     operations = [

@@ -85,20 +85,6 @@ def seed_ground_times(apps: Any, schema_editor: Any) -> None:
     )
 
 
-def weight(name: str, default: float, description: str) -> DeclareConfig:
-    return DeclareConfig(
-        f"algorithm.{name}_weight",
-        value=default,
-        default_value=default,
-        value_type="number",
-        category="business",
-        description=description,
-        schema={"type": "number", "minimum": 0, "maximum": 1},
-        tenant_visible=True,
-        tenant_overridable=True,
-    )
-
-
 class Migration(migrations.Migration):
     dependencies = [
         ("layovers", "0001_layovers"),
@@ -110,23 +96,6 @@ class Migration(migrations.Migration):
         migrations.RunPython(seed_experiences, migrations.RunPython.noop),
         migrations.RunPython(seed_ground_times, migrations.RunPython.noop),
         InstallSQL("layovers", "experience_audit", digest="66d9005f360ee5ec"),
-        weight("city", 0.5, "Usable city time in the layover score, against the other weights"),
-        weight(
-            "experience",
-            0.4,
-            "Experiences that fit in the layover score, against the other weights",
-        ),
-        weight(
-            "safety",
-            0.5,
-            "Safety of the connection in the layover score, against the other weights",
-        ),
-        weight(
-            "premium",
-            0.3,
-            "Price and time over the best alternative in the layover score, against the other"
-            " weights",
-        ),
         DeclareConfig(
             "weather.base_url",
             default_value="https://api.open-meteo.com",
