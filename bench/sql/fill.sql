@@ -1,5 +1,6 @@
 -- Synthetic one-stop offers for routes %(first)s up to %(last)s: 14 days, 36 offers a route and
--- day, all values drawn from hashes, so that every run has the same rows but for their dates.
+-- day, all values drawn from hashes, so that every run has the same rows but for their dates. With
+-- %(expired)s every other one is expired.
 with hub as materialized (
     select array_agg(iata order by iata) as codes
     from (select iata from airports where country = 'US' order by iata limit 300) as chosen
@@ -31,7 +32,10 @@ stored as (
         day + make_interval(mins => minute),
         day + make_interval(mins => minute + leg + layover + leg),
         price,
-        day + make_interval(mins => minute),
+        case when %(expired)s and k %% 2 = 0
+            then now() - interval '30 minutes'
+            else day + make_interval(mins => minute)
+        end,
         day,
         leg + layover + leg,
         layover,
