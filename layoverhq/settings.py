@@ -23,7 +23,7 @@ SECRET_KEY = environment.read("SECRET_KEY") or ("" if PRODUCTION else secrets.to
 ENCRYPTION_KEYS = environment.words("ENCRYPTION_KEYS", [])
 
 ALLOWED_HOSTS = environment.words(
-    "ALLOWED_HOSTS", [] if PRODUCTION else ["localhost", ".localhost", "127.0.0.1", "[::1]"]
+    "ALLOWED_HOSTS", [] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]"]
 )
 CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS", [])
 # Where `web` sends those who ask it for events; empty where a proxy routes them to `stream`.
@@ -42,6 +42,7 @@ SHARED_APPS = [
     "apps.flights",
     "apps.layovers",
     "apps.trips",
+    "apps.storefront",
     "unfold.apps.BasicAppConfig",
     "layoverhq.apps.LayoverAdminConfig",
     "django.contrib.auth",
@@ -104,6 +105,7 @@ CACHES = {
 
 MIDDLEWARE = [
     "layoverhq.middleware.RequestContextMiddleware",
+    "apps.storefront.middleware.StorefrontMiddleware",
     "layoverhq.middleware.FaultMiddleware",
     "apps.flags.middleware.ApiGoalMiddleware",
     "django.middleware.security.SecurityMiddleware",

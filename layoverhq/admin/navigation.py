@@ -21,6 +21,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "Customers",
         (
             ("Enterprises", "apartment", "tenants.enterprise"),
+            ("Storefronts", "storefront", "storefront.storefront"),
             ("API keys", "key", "tenants.apikey"),
             ("Users", "group", "tenants.user"),
             ("Moves", "move_down", "tenants.enterprisemove"),

@@ -215,6 +215,12 @@ PLANTERS: dict[str, str] = {
         insert into tracked_events (occurred_at, enterprise_id, unit, event)
         values (now(), %(enterprise)s, uuidv7(), 'planted')
     """,
+    "storefront_images": """
+        insert into storefront_images (enterprise_id, digest, width, height, content)
+        values (
+            %(enterprise)s, encode(sha256(uuidv7()::text::bytea), 'hex'), 1, 1, 'planted'::bytea
+        )
+    """,
     # The trigger on system_configs tells of the rows above.
     "snapshot_changes": "",
 }

@@ -219,6 +219,8 @@ def test_security_definer_functions__of_the_runtime_role__are_the_known_ones(dat
     ) == {
         "api_key_directory()",
         "touch_api_key(uuid)",
+        # Whose pages a host name shows.
+        "site_directory()",
         # What a process holds for all its tenants, and how it keeps up: see apps/configs/runtime.
         "config_directory(text[])",
         "config_overrides(text[])",

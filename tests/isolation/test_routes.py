@@ -487,11 +487,17 @@ def test_route__context_in_the_callers_headers__is_not_believed(name, attacker, 
         headers={
             "X-Enterprise-Id": str(victim.enterprise.id),
             "X-Tenant": victim.enterprise.slug,
-            "Host": f"{victim.enterprise.slug}.localhost",
+            "X-Forwarded-Host": f"{victim.enterprise.slug}.localhost",
         },
     )
     assert response.status_code == ROUTES[name].foreign_status
     assert_no_trace(response, victim)
+
+
+@pytest.mark.parametrize("name", sorted(API))
+def test_route__at_a_host_that_is_not_the_platforms__is_not_served(name, attacker, victim):
+    response = call(attacker, name, victim, headers={"Host": f"{victim.enterprise.slug}.localhost"})
+    assert_problem(response, 400, "bad_request", victim)
 
 
 READING = [

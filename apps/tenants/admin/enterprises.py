@@ -45,6 +45,7 @@ from apps.tenants.operations import (
 )
 from layoverhq import context
 from layoverhq.admin_site import give_reason, go_to
+from layoverhq.hosts import is_platforms
 from layoverhq.keyset import WindowFilter
 from layoverhq.model_admin import (
     OperationAdmin,
@@ -173,6 +174,8 @@ class DomainForm(forms.ModelForm):
         domain = str(self.cleaned_data["domain"]).strip().lower().rstrip(".")
         if not HOST_NAME.fullmatch(domain):
             raise ValidationError("Give a host name, such as travel.example.com.")
+        if is_platforms(domain):
+            raise ValidationError("This is the platform's own host.")
         return domain
 
 
