@@ -24,6 +24,7 @@ from apps.flights.tasks import load_offer_imports, purge_offer_imports, resume_o
 from apps.tenants.models import Enterprise, Scope
 from apps.tenants.offboarding import advance_offboarding, start_offboarding
 from layoverhq.tenancy import operator_scope
+from tests.flights.factories import domestic_ground_minutes
 from tests.flights.offers import day_ahead, line, with_segment
 from tests.tenants import factories as tenants
 
@@ -114,8 +115,12 @@ def test_import__good_lines__are_offers_that_only_its_sender_finds(
     assert found["private"] is True
     assert (found["provider"], found["price_minor"]) == ("import", 41_250)
     assert found["layovers"] == [
-        # Half an hour to the kerb, twice 45 minutes to town, and an hour before the departure.
-        {"airport": "DEN", "minutes": 505, "usable_minutes": 325, "daylight_minutes": 325}
+        {
+            "airport": "DEN",
+            "minutes": 505,
+            "usable_minutes": 505 - domestic_ground_minutes("DEN"),
+            "daylight_minutes": 505 - domestic_ground_minutes("DEN"),
+        }
     ]
     assert found["segments"][0]["flight_number"] == "UA 100"
     assert found["modelled"] == []

@@ -283,6 +283,10 @@ begin
             ))::text
             else 'null'
         end,
+        case when asked.shown_currency is not null then concat(
+            ',"prices":',
+            json_build_object('currency', asked.shown_currency, 'rate_date', asked.shown_rate_date)
+        ) end,
         case when asked.explain or asked.sort = 'score'
             then ',"ranking":' || coalesce(asked.ranking::text, 'null') end,
         case when bodies is null and asked.after_key < 0
