@@ -349,4 +349,6 @@ def test_schedules__as_migrated__name_tasks_that_exist() -> None:
         tasks.roll_demo_horizon.name: "15",
         tasks.resume_offer_imports.name: "*",
         tasks.purge_offer_imports.name: "40",
+        "apps.flights.tasks.compose_itineraries": "10,40",
+        "apps.flights.tasks.refresh_popular_routes": "*/10",
     }
