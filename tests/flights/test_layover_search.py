@@ -334,14 +334,15 @@ def test_layovers__any_stock__equals_the_reference(
                 and (ends.high is None or value <= ends.high)
             )
 
-        least = max((asked["usable"].low if asked["usable"] else None) or 0, 60)
+        ends = asked["usable"]
+        if asked["daylight"] and ends is None:
+            ends = Bounds(60, None)
         matching = [
             (offer, usable)
             for offer, minutes, usable, daylight, overnight in visible
             if usable is not None
             and within(minutes, asked["layover"])
-            and within(usable, asked["usable"])
-            and (not asked["daylight"] or daylight >= least)
+            and within(daylight if asked["daylight"] else usable, ends)
             and (asked["overnight"] is None or overnight == asked["overnight"])
         ]
         if asked["sort"] == "usable":
