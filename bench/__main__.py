@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import configs, flags, flights, layovers, scoring, stage
+from bench import analyses, composing, configs, flags, flights, layovers, scoring, stage
 from layoverhq.stack import Endpoints
 
 PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
@@ -17,7 +17,12 @@ PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
     "flights.score": scoring.score,
     "flights.loading": flights.loading,
     "flights.sizes": flights.sizes,
-    "layovers.analyses": layovers.analyses,
+    "composing.day": composing.day,
+    "composing.stored": composing.stored,
+    "layovers.place": layovers.by_place,
+    "layovers.expired": layovers.expired,
+    "layovers.popular": layovers.popular,
+    "layovers.analyses": analyses.analyses,
     "configs.reads": configs.reads,
     "configs.propagation": configs.propagation,
     "configs.snapshot": configs.snapshot,
@@ -37,7 +42,7 @@ def main() -> None:
         nargs="*",
         metavar="part",
         type=chosen,
-        help="what to run, all if none is named: flights, layovers, configs, flags, or one of"
+        help="what to run, all if none is named: a group, such as flights, or one of"
         f" {', '.join(PARTS)}",
     )
     parser.add_argument("--rounds", type=int, default=5)

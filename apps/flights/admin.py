@@ -18,9 +18,16 @@ from unfold.dataclasses import ActionDialog
 from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 
+from apps.flights import connection_admin  # noqa: F401  # registers its pages
+from apps.flights.admin_filters import DestinationFilter, OriginFilter
+from apps.flights.admin_pages import (  # noqa: F401 - registered there
+    PartitionAdmin,
+    PopularRouteAdmin,
+    RouteAdmin,
+    SearchPlaygroundAdmin,
+)
 from apps.flights.demo import PROVIDER
 from apps.flights.models import (
-    Airport,
     EnterpriseFlight,
     Flight,
     InventoryLoad,
@@ -28,6 +35,7 @@ from apps.flights.models import (
     OfferImport,
     OfferReject,
 )
+from apps.flights.providers import admin as _providers  # noqa: F401  # where Django looks
 from apps.flights.queries import has_inventory
 from apps.flights.tasks import roll_demo_horizon
 from layoverhq.admin_site import go_to
@@ -63,23 +71,6 @@ class DayFilter(InputFilter):
         return queryset.filter(
             departure_day__range=(today, today + timedelta(days=WINDOW_DAYS - 1))
         )
-
-
-class AirportFilter(TextFilter):
-    placeholder = "IATA code"
-
-    def matching(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return super().matching(queryset, value.upper())
-
-
-class OriginFilter(AirportFilter):
-    title = "origin"
-    parameter_name = field = "origin_airport"
-
-
-class DestinationFilter(AirportFilter):
-    title = "destination"
-    parameter_name = field = "destination_airport"
 
 
 class EnterpriseFilter(TextFilter):
@@ -206,14 +197,6 @@ class FlightAdmin(OfferAdmin):
 @admin.register(EnterpriseFlight)
 class EnterpriseFlightAdmin(OfferAdmin):
     pass
-
-
-@admin.register(Airport)
-class AirportAdmin(ReadOnly, OperationAdmin):
-    list_display = ("iata", "name", "city", "subdivision", "country", "time_zone", "is_active")
-    list_filter = ("is_active", "country")
-    search_fields = ("iata", "name", "city")
-    search_help_text = "Find by code, name or city."
 
 
 class ConfirmRoll(BaseDialogForm):

@@ -156,7 +156,7 @@ def parse_flight_search(
     field, not only the first.
     """
     errors: list[FieldError] = []
-    values = parse_query(query_string, _PARAMETERS, errors)
+    values = parse_query(query_string, PARAMETERS, errors)
     parsed: dict[str, Any] = {}
 
     def read(field: str, parse: Callable[[str], object]) -> None:
@@ -211,7 +211,7 @@ def parse_flight_search(
     return search
 
 
-_PARAMETERS = frozenset(
+PARAMETERS: Final = frozenset(
     {
         "origin",
         "destination",

@@ -12,7 +12,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import IO, Any
@@ -33,6 +33,7 @@ from apps.flights.offers.lines import GZIP_MAGIC, Line, Unreadable, lines
 from apps.flights.offers.ndjson import read_offer
 from apps.flights.offers.normalised import NormalisedOffer, Refused
 from apps.flights.offers.staging import COLUMNS, staging_rows
+from apps.flights.sole import sole
 from apps.tenants.offboarding import transaction_on
 from layoverhq.errors import Conflict, DomainError, InvalidInput
 from layoverhq.tenancy import OPERATOR, TenantRef, atomic, current_alias, tenant_scope
@@ -213,19 +214,8 @@ def purge_offer_imports(*, now: datetime) -> int:
     return deleted.get(OfferImport._meta.label, 0)
 
 
-@contextmanager
-def _sole(enterprise_id: UUID) -> Iterator[bool]:
-    """Hold the enterprise's advisory lock on a connection of its own."""
-    holder = connections[OPERATOR].copy(OPERATOR)
-    try:
-        with transaction_on(holder) as cursor:
-            cursor.execute(
-                "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
-                [f"load offers {enterprise_id}"],
-            )
-            yield cursor.fetchone()[0]
-    finally:
-        holder.close()
+def _sole(enterprise_id: UUID) -> AbstractContextManager[bool]:
+    return sole(f"load offers {enterprise_id}")
 
 
 def _load(job: OfferImport) -> None:

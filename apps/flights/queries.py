@@ -44,7 +44,7 @@ def asked_record(
     tenant: TenantRef, search: FlightSearch, *, context: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return a search of the tenant's as `search_record`, with its policy and its ranking."""
-    record = {**search_record(search), **_policy(tenant)}
+    record = {**search_record(search), **policy(tenant)}
     if search.explain or search.sort == "score":
         ranking = ranking_for(tenant, context or {"enterprise": str(tenant.id)})
         record["ranking"] = ranking.document()
@@ -52,19 +52,19 @@ def asked_record(
     return record
 
 
-def _policy(tenant: TenantRef) -> dict[str, Any]:
+def policy(tenant: TenantRef) -> dict[str, Any]:
     """Return what the tenant's configuration allows."""
     shortest, hubs, carriers = configs.together(
         "layover.min_duration", "search.banned_hubs", "search.banned_carriers", tenant=tenant
     )
-    policy: dict[str, Any] = {}
+    allowed: dict[str, Any] = {}
     if shortest:
-        policy["policy_layover_minutes"] = shortest
+        allowed["policy_layover_minutes"] = shortest
     if hubs:
-        policy["policy_airports"] = list(hubs)
+        allowed["policy_airports"] = list(hubs)
     if carriers:
-        policy["policy_carriers"] = list(carriers)
-    return policy
+        allowed["policy_carriers"] = list(carriers)
+    return allowed
 
 
 def search_record(search: FlightSearch) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from typing import Any
 from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.configs.models import ConfigChangeSet
 from apps.flags.models import FeatureFlag, FlagVersion
+from apps.flights.providers.queries import troubled_providers
 from apps.tenants.models import Offboarding
 from layoverhq.admin.schedules import overdue_tasks
 
@@ -28,7 +30,17 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Flights", "flight", "flights.flight"),
             ("Private offers", "sell", "flights.enterpriseflight"),
             ("Imports", "upload_file", "flights.offerimport"),
+            ("Providers", "cloud_download", "flights.flightprovider"),
+            ("Pull plan", "event_note", "flights.providerroute"),
+            ("Fetches", "downloading", "flights.providerfetch"),
+            ("Rejected offers", "block", "flights.providerreject"),
             ("Airports", "connecting_airports", "flights.airport"),
+            ("Connection times", "transfer_within_a_station", "flights.minimumconnectiontime"),
+            ("Composed days", "route", "flights.composedday"),
+            ("Composed routes", "alt_route", "flights.composedroute"),
+            ("Routes", "route", "flights.routeday"),
+            ("Popular routes", "trending_up", "flights.popularlayoverroute"),
+            ("Search playground", "travel_explore", "flights.searchplayground"),
             ("Demo loads", "deployed_code_update", "flights.inventoryload"),
         ),
     ),
@@ -66,6 +78,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Crontabs", "calendar_clock", "django_celery_beat.crontabschedule"),
             ("Intervals", "timelapse", "django_celery_beat.intervalschedule"),
             ("Clocked times", "alarm", "django_celery_beat.clockedschedule"),
+            ("Partitions", "database", "flights.partitionsize"),
             ("Audit log", "history", "audit.auditevent"),
         ),
     ),
@@ -108,7 +121,8 @@ def _item(title: str, icon: str, label: str) -> dict[str, Any]:
 
 
 # What waits on the operator: archives to erase after, changes to approve or that are stuck, flags
-# that are killed or whose step is stuck, and schedules that stand still.
+# that are killed or whose step is stuck, providers that the plan needs and that do not answer, and
+# schedules that stand still.
 WAITING = {
     "configs.configchangeset": lambda: ConfigChangeSet.objects.filter(
         Q(stage=ConfigChangeSet.Stage.IN_REVIEW) | ~Q(problem="")
@@ -119,6 +133,7 @@ WAITING = {
     "flags.flagversion": lambda: FlagVersion.objects.filter(
         Q(status=FlagVersion.Status.IN_REVIEW) | Q(status="scheduled") & ~Q(problem="")
     ).count(),
+    "flights.flightprovider": lambda: len(troubled_providers(timezone.now())),
     "tenants.enterprise": lambda: Offboarding.objects.filter(
         stage=Offboarding.Stage.EXPORTED
     ).count(),

@@ -216,6 +216,9 @@ def test_score__enhanced_search__knows_what_travellers_chose(
             1,
             0,
         ]
+        stranger = results(tenants.make_client(tenants.make_enterprise()), shop, explain="true")
+        assert [offer["id"] for offer in stranger] == ids(first, second)
+        assert stranger[0]["explanation"]["components"]["preference"] == {"weight": 1}
         switch("enhanced_search", False)
         assert [offer["id"] for offer in results(api, shop)] == ids(first, second)
 

@@ -88,6 +88,25 @@ PLANTERS: dict[str, str] = {
         )
         select %(enterprise)s, id, 1, 'planted', '', '', '' from planted
     """,
+    "provider_routes": """
+        insert into provider_routes (
+            provider_id, enterprise_id, origin, destination, days_ahead, every_minutes, is_active
+        )
+        select id, %(enterprise)s, 'ORD', 'DEN', 1, 10080, false
+        from flight_providers where name = 'kiwi'
+    """,
+    "offer_confirmations": """
+        insert into offer_confirmations (
+            provider, origin, destination, day, enterprise_id, confirmed_at
+        ) values ('planted', 'ORD', 'DEN', current_date, %(enterprise)s, now())
+    """,
+    "provider_fetches": """
+        insert into provider_fetches (
+            provider_id, enterprise_id, origin, destination, day, status, finished_at
+        )
+        select id, %(enterprise)s, 'ORD', 'DEN', current_date, 'done', now()
+        from flight_providers where name = 'kiwi'
+    """,
     "config_release_tenants": """
         with planted as (
             insert into config_change_sets (title, reason, stage, problem, updated_at)

@@ -49,6 +49,7 @@ def test_tenant_tables__catalogue__are_found(database):
         "enterprises", "domains", "users", "api_keys", "offboardings", "travellers", "audit_log",
         "system_configs", "config_release_tenants", "snapshot_changes", "flag_exposures",
         "tracked_events", "offer_imports", "offer_rejects",
+        "provider_routes", "provider_fetches", "offer_confirmations",
     }  # fmt: skip
 
 
@@ -333,6 +334,8 @@ def test_runtime_role__grants__touch_tenants_and_reference_tables_only(database)
         # Shared by all who ask the same: who asked is in neither key nor result.
         "layover_analyses_cache",
         "minimum_connection_times", "arrival_delays",
+        # Counted of shared offers alone.
+        "popular_layover_routes",
         # Declarations only: their values are in system_configs, and a secret has no default.
         "config_keys", "config_categories",
     }  # fmt: skip

@@ -71,6 +71,8 @@ class Route:
     writes: frozenset[str] = frozenset()
     posted: dict[str, Any] | str | None = None
     content_type: str = JSON
+    # what it answers belongs to nobody, so that nobody finds anything of their own
+    nobodys: bool = False
 
     @property
     def method(self) -> str:
@@ -99,6 +101,18 @@ ROUTES: dict[str, Route] = {
         Scope.FLIGHTS_READ,
         query={"origin": "ORD", "destination": "DEN", "departure_date": TOMORROW.isoformat()},
     ),
+    "api-flight-itineraries": Route(
+        Scope.FLIGHTS_READ,
+        query={"slices": f"ORD-DEN-{TOMORROW},DEN-ORD-{TOMORROW + timedelta(days=1)}"},
+    ),
+    "api-flight-calendar": Route(
+        Scope.FLIGHTS_READ,
+        query={"origin": "ORD", "destination": "DEN", "month": f"{TOMORROW:%Y-%m}"},
+    ),
+    "api-flight-layovers": Route(
+        Scope.FLIGHTS_READ, query={"airport": "SLC", "date": TOMORROW.isoformat()}
+    ),
+    "api-popular-routes": Route(Scope.FLIGHTS_READ, nobodys=True),
     "api-flight-import": Route(
         Scope.FLIGHTS_WRITE, posted="{}\n", content_type="application/x-ndjson", status=202
     ),
@@ -176,6 +190,30 @@ def plant_offer(enterprise: Enterprise) -> str:
             {"enterprise": enterprise.id, "day": TOMORROW},
         ).fetchone()
         assert row is not None
+        # It has a layover where the search by place finds it, and a way back on the next day.
+        operator.execute(
+            """
+            insert into flight_layovers (
+                enterprise_id, departure_day, minutes, position, flight_id, airport,
+                usable_minutes, daylight_minutes
+            ) values (%(enterprise)s, %(day)s, 600, 1, %(offer)s, 'SLC', 300, 300)
+            """,
+            {"enterprise": enterprise.id, "day": TOMORROW, "offer": row[0]},
+        )
+        operator.execute(
+            """
+            insert into enterprise_flights (
+                enterprise_id, departure_day, departure_at, arrival_at, duration_minutes,
+                departure_minute, layover_count, price_minor, expires_at, search_hash, provider,
+                origin_airport, destination_airport, segments
+            ) values (
+                %(enterprise)s, %(day)s, %(day)s + time '15:00', %(day)s + time '17:00',
+                120, 600, 0, 1, now() + interval '30 days', uuidv7(), 'victim-only', 'DEN', 'ORD',
+                '[{"departs_at": "", "arrives_at": ""}]'
+            )
+            """,
+            {"enterprise": enterprise.id, "day": TOMORROW + timedelta(days=1)},
+        )
         return str(row[0])
 
 

@@ -44,6 +44,10 @@ class SegmentSerializer(serializers.Serializer[None]):
     destination_terminal = serializers.CharField(required=False)
     cabin = serializers.CharField(required=False)
     fare_basis = serializers.CharField(required=False)
+    provider = serializers.CharField(
+        required=False, help_text="Who sells it, where we composed the journey of several tickets."
+    )
+    offer_id = serializers.UUIDField(required=False, help_text="Of that provider's offer.")
 
 
 class FareSerializer(serializers.Serializer[None]):

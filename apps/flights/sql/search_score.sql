@@ -106,7 +106,14 @@ begin atomic
                 - least(0.5, (duration_minutes - best_minutes) / 1440::float8)
             ),
             case
-                when asked.preference_weight > 0 and layover_count > 0
+                when asked.preference_weight > 0
+                    and layover_count > 0
+                    -- Of whose travellers nothing is known, nothing is said.
+                    and exists (
+                        select
+                        from layover_preferences own
+                        where own.enterprise_id = public.current_enterprise_id()
+                    )
                     then coalesce(t.share, 0) / 100::float8
             end
         )::public.offer_components
