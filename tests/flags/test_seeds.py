@@ -25,7 +25,6 @@ GUIDE = {
 # soon as something asks for its flag, and has to by the time the app is there.
 AWAITED = {
     "advanced_analytics": "billing",
-    "white_label_v2": "storefront",
 }
 
 
