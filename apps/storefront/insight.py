@@ -207,7 +207,7 @@ def analysed(stay: Stay, site: Site, places: Places, *, now: datetime) -> dict[s
 def insight(document: Mapping[str, Any]) -> Insight:
     """Return an analysis in plain words."""
     confidence = document["confidence"]
-    visa, tone = VISAS.get(document["visa"]["status"], VISAS["unknown"])
+    visa, tone = VISAS.get(document["visa"]["requirement"], VISAS["unknown"])
     share = document["connection"]["share_on_time"]
     plan, premium = document["plan"], document["premium"] or {}
     extra = premium.get("extra_price")
