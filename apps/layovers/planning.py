@@ -6,14 +6,14 @@ over the base of each (the city's centre, or the airport), so that a plan is nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Final
 
 from apps.flights.ground import CLOSES, OPENS
 from apps.layovers.hours import ALWAYS, OpeningHours, parse_hours
-from apps.layovers.scoring import appeal, experience_value
+from apps.layovers.scoring import appeal
 
 MINUTE: Final = timedelta(minutes=1)
 
@@ -78,81 +78,105 @@ def _base(sight: Sight | None) -> str:
     return sight.base if sight else AIRPORT
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A sight with what the search asks again and again; minutes after the begin."""
+
+    sight: Sight
+    # the spans in which it can be visited, in order
+    windows: tuple[tuple[int, int], ...]
+    # what is missed of the appeal without it is this share of what was missed before
+    missed: float
+
+    def visit(self, arrival: int) -> int | None:
+        """Return when a visit begins for who is there from then on, None if it never does."""
+        for opens, closes in self.windows:
+            first = max(opens, arrival)
+            if first + self.sight.duration_minutes <= closes:
+                return first
+        return None
+
+
 def best_plan(sights: Sequence[Sight], *, begin: datetime, end: datetime, transfer: int) -> Plan:
     """Return the plan that is worth most, and of these the one that is back first.
 
     `begin` and `end` are when the traveller is at the kerb and has to be again, by the city's
     clock, without a zone. Visits are within a place's hours and the city's, 8 to 22.
     """
+    last = (end - begin) // MINUTE
     candidates = _candidates(sights, begin, end, transfer)
-    best: tuple[float, float, Plan] = (0.0, 0.0, NOTHING)
+    best: tuple[float, int, tuple[tuple[_Candidate, int], ...]] = (1.0, 0, ())
 
-    def extend(stops: tuple[Stop, ...], at: datetime, missed: float) -> None:
+    def extend(visits: tuple[tuple[_Candidate, int], ...], at: int, missed: float) -> None:
         nonlocal best
-        here = stops[-1].sight if stops else None
-        if stops:
-            back = at + way_minutes(here, None, transfer) * MINUTE
-            found = (1 - missed, -back.timestamp(), Plan(stops, back))
-            if found[:2] > best[:2]:
-                best = found
-        if len(stops) == MOST_STOPS:
+        here = visits[-1][0].sight if visits else None
+        if visits:
+            back = at + way_minutes(here, None, transfer)
+            if (missed, back) < best[:2]:
+                best = (missed, back, visits)
+        open_ = [each for each in candidates if all(each is not taken for taken, _ in visits)]
+        # The best are first: not even all of these could do better.
+        least = missed
+        for each in open_[: MOST_STOPS - len(visits)]:
+            least *= each.missed
+        if len(visits) == MOST_STOPS or least > best[0]:
             return
-        taken = {stop.sight.key for stop in stops}
-        for sight in candidates:
-            if sight.key in taken:
-                continue
-            way = way_minutes(here, sight, transfer)
-            begins = _visit(sight, at + way * MINUTE, end)
+        for each in open_:
+            arrival = at + way_minutes(here, each.sight, transfer)
+            begins = each.visit(arrival)
             if begins is None:
                 continue
-            ends = begins + sight.duration_minutes * MINUTE
-            if ends + way_minutes(sight, None, transfer) * MINUTE <= end:
-                extend(
-                    (*stops, Stop(sight, way, begins, ends)),
-                    ends,
-                    missed * (1 - appeal([sight.rating_tenths])),
-                )
+            ends = begins + each.sight.duration_minutes
+            if ends + way_minutes(each.sight, None, transfer) <= last:
+                extend((*visits, (each, begins)), ends, missed * each.missed)
 
-    extend((), begin, 1.0)
-    return best[2]
+    extend((), 0, 1.0)
+    return _told(best[2], begin, transfer)
+
+
+def _told(visits: Sequence[tuple[_Candidate, int]], begin: datetime, transfer: int) -> Plan:
+    """Return the visits as stops on the city's clock."""
+    stops: list[Stop] = []
+    here: Sight | None = None
+    for each, at in visits:
+        begins = begin + at * MINUTE
+        ends = begins + each.sight.duration_minutes * MINUTE
+        stops.append(Stop(each.sight, way_minutes(here, each.sight, transfer), begins, ends))
+        here = each.sight
+    if not stops:
+        return NOTHING
+    return Plan(tuple(stops), stops[-1].ends + way_minutes(here, None, transfer) * MINUTE)
 
 
 def _candidates(
     sights: Sequence[Sight], begin: datetime, end: datetime, transfer: int
-) -> list[Sight]:
-    """Return the best of those that fit on their own."""
+) -> list[_Candidate]:
+    """Return the best of those that fit on their own, the best first."""
+    last = (end - begin) // MINUTE
     fitting = []
     for sight in sights:
-        way = way_minutes(None, sight, transfer) * MINUTE
-        begins = _visit(sight, begin + way, end)
-        if begins and begins + sight.duration_minutes * MINUTE + way <= end:
-            fitting.append(sight)
-    fitting.sort(key=lambda each: (-experience_value(each.rating_tenths), each.duration_minutes))
+        way = way_minutes(None, sight, transfer)
+        candidate = _Candidate(
+            sight, tuple(_windows(sight, begin, end)), 1 - appeal([sight.rating_tenths])
+        )
+        begins = candidate.visit(way)
+        if begins is not None and begins + sight.duration_minutes + way <= last:
+            fitting.append(candidate)
+    fitting.sort(key=lambda each: (each.missed, each.sight.duration_minutes))
     return fitting[:MOST_CANDIDATES]
 
 
-def _visit(sight: Sight, arrival: datetime, end: datetime) -> datetime | None:
-    """Return when a visit begins for who is there from `arrival` on, None if it never does."""
-    stay = sight.duration_minutes * MINUTE
-    for opens, closes in sight.hours.spans(arrival, end):
-        for first, last in _waking(opens, closes):
-            if first + stay <= last:
-                return first
-    return None
-
-
-def _waking(begin: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
-    """Cut a span to the hours at which a city can be visited."""
-    parts = []
-    day = begin.date()
-    while day <= end.date():
-        midnight = datetime.combine(day, time())
-        first = max(begin, midnight + OPENS * MINUTE)
-        last = min(end, midnight + CLOSES * MINUTE)
-        if first < last:
-            parts.append((first, last))
-        day += timedelta(days=1)
-    return parts
+def _windows(sight: Sight, begin: datetime, end: datetime) -> Iterator[tuple[int, int]]:
+    """Yield when a place is open, within the hours at which a city can be visited."""
+    for opens, closes in sight.hours.spans(begin, end):
+        day = opens.date()
+        while day <= closes.date():
+            midnight = datetime.combine(day, time())
+            first = max(opens, midnight + OPENS * MINUTE)
+            last = min(closes, midnight + CLOSES * MINUTE)
+            if first < last:
+                yield (first - begin) // MINUTE, (last - begin) // MINUTE
+            day += timedelta(days=1)
 
 
 def appeal_by_hours(sights: Sequence[Sight], hours: int) -> list[int]:

@@ -77,7 +77,7 @@ class VisaHint:
 
     def document(self) -> dict[str, Any]:
         return {
-            "status": self.status,
+            "requirement": self.status,
             "without_visa": self.without_visa or None,
             "note": self.note,
             "as_of": AS_OF,

@@ -20,7 +20,7 @@ from layoverhq.errors import InvalidInput
 
 COMPONENTS: Final = {
     "city": "Time for the city",
-    "experiences": "What there is to do",
+    "experience": "What there is to do",
     "weather": "The weather",
     "safety": "A safe connection",
     "premium": "What it costs more",
@@ -32,7 +32,7 @@ DOUBTS: Final = {
     "experiences_missing": "we know no sights there",
     "experiences_indicative": "hours and prices of sights are a guide",
     "ground_times_assumed": "ways to and from the airport are usual values",
-    "delays_pooled": "delays are an average over many airports",
+    "delays_nationwide": "delays are an average over many airports",
     "origin_missing": "where you come from is not known",
     "destination_missing": "where you go on to is not known",
     "passport_missing": "your passport is not known",
@@ -207,7 +207,7 @@ def analysed(stay: Stay, site: Site, places: Places, *, now: datetime) -> dict[s
 def insight(document: Mapping[str, Any]) -> Insight:
     """Return an analysis in plain words."""
     confidence = document["confidence"]
-    visa, tone = VISAS.get(document["visa"]["status"], VISAS["unknown"])
+    visa, tone = VISAS.get(document["visa"]["requirement"], VISAS["unknown"])
     share = document["connection"]["share_on_time"]
     plan, premium = document["plan"], document["premium"] or {}
     extra = premium.get("extra_price")

@@ -66,7 +66,8 @@ class Route:
 
     Where the names are `everybodys`, each tenant sees its own of what they name. `status` is what
     those who may are answered, `writes` the methods that do not only read. One that is only posted
-    to has a body in `posted`, of its `content_type`. `also` is another scope that suffices.
+    to has a body in `posted`, of its `content_type`. `also` is another scope that suffices. What is
+    `nobodys` tells everybody the same, and nothing of anybody.
     """
 
     scope: Scope
@@ -74,6 +75,7 @@ class Route:
     ids: Callable[[Victim], dict[str, Any]] | None = None
     query: dict[str, str] = field(default_factory=dict)
     everybodys: bool = False
+    nobodys: bool = False
     status: int = 200
     writes: frozenset[str] = frozenset()
     posted: dict[str, Any] | str | None = None
@@ -158,6 +160,7 @@ ROUTES: dict[str, Route] = {
     ),
     "api-layover-analysis": Route(
         Scope.LAYOVERS_READ,
+        nobodys=True,
         query={
             "airport": "DEN",
             "arrival": f"{TOMORROW}T09:00",

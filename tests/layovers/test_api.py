@@ -61,7 +61,7 @@ def test_analysis__nine_hours_in_chicago__is_a_plan_within_its_hours(api: Client
     assert "10:12" < stops[0]["begins"][11:] < stops[-1]["ends"][11:] < "16:26"
     assert found["plan"]["back_at_airport"][11:] <= "17:15"
     assert "Indicative" in found["plan"]["note"]
-    assert found["visa"]["status"] == "no_border"
+    assert found["visa"]["requirement"] == "no_border"
     assert found["bags"]["advice"] == "checked_through"
     assert found["connection"]["basis"] == "airport"
     assert found["feasible"] is True
@@ -112,7 +112,11 @@ def test_analysis__over_a_border__asks_for_the_passport(
 ) -> None:
     asked = question("JFK", hours=12, passport=passport, **{"from": "LHR", "to": "BOS"}, **more)
     found = analysed(api, asked)
-    assert (found["visa"]["status"], found["feasible"], found["mode"]) == (status, feasible, mode)
+    assert (found["visa"]["requirement"], found["feasible"], found["mode"]) == (
+        status,
+        feasible,
+        mode,
+    )
     assert found["bags"]["advice"] == "claim_and_recheck"
     assert "embassy" in found["visa"]["advice"]
     assert ("visa_unknown" in found["doubts"]) == (status == "unknown")
@@ -121,13 +125,13 @@ def test_analysis__over_a_border__asks_for_the_passport(
 def test_analysis__required_visa_elsewhere__leaves_the_airport(api: Client) -> None:
     asked = question("FRA", hours=12, passport="IN", **{"from": "DEL", "to": "JFK"})
     found = analysed(api, asked)
-    assert (found["visa"]["status"], found["visa"]["without_visa"]) == ("required", "airside")
+    assert (found["visa"]["requirement"], found["visa"]["without_visa"]) == ("required", "airside")
     assert (found["feasible"], found["mode"], found["plan"]["stops"]) == (True, "airport", [])
 
 
 def test_analysis__within_schengen__crosses_no_border(api: Client) -> None:
     found = analysed(api, question("FRA", hours=12, passport="IN", **{"from": "MAD", "to": "ARN"}))
-    assert found["visa"]["status"] == "no_border"
+    assert found["visa"]["requirement"] == "no_border"
 
 
 def test_analysis__premium__counts_against_the_score(api: Client) -> None:

@@ -42,7 +42,7 @@ class ObstacleSerializer(serializers.Serializer[None]):
     detail = serializers.CharField()
 
 
-class ComponentSerializer(serializers.Serializer[None]):
+class LayoverComponentSerializer(serializers.Serializer[None]):
     name = serializers.ChoiceField(
         choices=["city", "experience", "weather", "airport_comfort", "safety", "premium"]
     )
@@ -118,7 +118,7 @@ class WeatherSerializer(serializers.Serializer[None]):
 
 
 class VisaSerializer(serializers.Serializer[None]):
-    status = serializers.ChoiceField(choices=STATUSES)
+    requirement = serializers.ChoiceField(choices=STATUSES)
     without_visa = serializers.ChoiceField(
         choices=["airside", "none", "unknown"],
         allow_null=True,
@@ -162,7 +162,7 @@ class LayoverAnalysisSerializer(serializers.Serializer[None]):
     )
     score = serializers.IntegerField(allow_null=True, min_value=0, max_value=100)
     score_version = serializers.IntegerField()
-    components = ComponentSerializer(many=True)
+    components = LayoverComponentSerializer(many=True)
     confidence = serializers.FloatField(min_value=0, max_value=1)
     doubts = serializers.ListField(
         child=serializers.ChoiceField(choices=sorted(DOUBTS)),
