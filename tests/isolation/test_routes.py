@@ -160,7 +160,6 @@ ROUTES: dict[str, Route] = {
     ),
     "api-layover-analysis": Route(
         Scope.LAYOVERS_READ,
-        nobodys=True,
         query={
             "airport": "DEN",
             "arrival": f"{TOMORROW}T09:00",
