@@ -124,6 +124,7 @@ ROUTES: dict[str, Route] = {
             "arrival": f"{TOMORROW}T09:00",
             "departure": f"{TOMORROW}T18:00",
         },
+        nobodys=True,
     ),
     "api-config-list": Route(Scope.CONFIGS_READ),
     "api-config": Route(
