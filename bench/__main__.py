@@ -8,7 +8,17 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import analyses, composing, configs, flags, flights, layovers, scoring, stage
+from bench import (
+    analyses,
+    composing,
+    configs,
+    flags,
+    flights,
+    imports,
+    layovers,
+    scoring,
+    stage,
+)
 from layoverhq.stack import Endpoints
 
 PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
@@ -17,6 +27,7 @@ PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
     "flights.score": scoring.score,
     "flights.loading": flights.loading,
     "flights.sizes": flights.sizes,
+    "flights.imports": imports.imports,
     "composing.day": composing.day,
     "composing.stored": composing.stored,
     "layovers.place": layovers.by_place,
@@ -47,6 +58,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     flights.add_options(parser.add_argument_group("flights"))
+    imports.add_options(parser.add_argument_group("imports"))
     configs.add_options(parser.add_argument_group("configs"))
     flags.add_options(parser.add_argument_group("flags"))
     options = parser.parse_args()

@@ -139,7 +139,7 @@ def ids(body: str) -> list[str]:
 
 
 def expired(endpoints: Endpoints, options: argparse.Namespace) -> None:
-    """The same search where half of all offers are expired, and where none is."""
+    """The same search where none is expired, and where as many again are."""
     stage.prepare(endpoints, stage.EXPIRED)
     stage.fill(endpoints, stage.SMALL, options.small)
     stage.fill(endpoints, stage.EXPIRED, options.small, expired=True)
@@ -149,12 +149,20 @@ def expired(endpoints: Endpoints, options: argparse.Namespace) -> None:
         for name in (stage.SMALL, stage.EXPIRED)
     }
     runs = {name: bare(endpoints, name, tenant) for name in asked}
+    prices = {
+        name: [
+            [offer["price_minor"] for offer in json.loads(run(route)[0])["results"]]
+            for route in asked[name]
+        ]
+        for name, run in runs.items()
+    }
+    same = prices[stage.SMALL] == prices[stage.EXPIRED]
     samples: dict[str, list[float]] = {name: [] for name in asked}
     for number in range(options.rounds + 1):
         for name, run in runs.items():
             times = in_turn({name: run}, asked[name], rounds=1)[name]
             samples[name] += times if number else []
-    print("\nSearch by route and day, bare psycopg")
+    print(f"\nSearch by route and day, bare psycopg (same answers: {same})")
     print(f"  none expired  p50 / p99 ms: {milliseconds(samples[stage.SMALL])}")
     print(f"  half expired  p50 / p99 ms: {milliseconds(samples[stage.EXPIRED])}")
     ratio = statistics.median(samples[stage.EXPIRED]) / statistics.median(samples[stage.SMALL])

@@ -82,7 +82,7 @@ def stop() -> None:
 def fill(endpoints: Endpoints, database: str, offers: int, *, expired: bool = False) -> None:
     """Bring the database to about so many synthetic offers of coming days.
 
-    With `expired` every other one of a route and day is expired.
+    With `expired` each stands a second time, expired.
     """
     if _filled.get(database) == offers:
         return

@@ -38,6 +38,7 @@ SHARED_APPS = [
     "apps.tenants",
     "apps.configs",
     "apps.flags",
+    "apps.webhooks",
     "apps.flights",
     "apps.layovers",
     "apps.trips",
@@ -177,6 +178,9 @@ STORAGES = {
     },
 }
 
+# Where the European Central Bank's euro reference rates are fetched.
+ECB_URL = (environment.read("ECB_URL") or "https://www.ecb.europa.eu/stats/eurofxref").rstrip("/")
+
 # An API request has no business being larger; imports stream and have limits of their own.
 API_BODY_LIMIT_BYTES = 1_048_576
 IMPORT_BODY_LIMIT_BYTES = environment.integer(
@@ -228,6 +232,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "ImportStatus": "apps.flights.models.OfferImport.Status",
+        "TripStatus": "apps.trips.models.Trip.Status",
+        "WebhookStatus": "apps.webhooks.models.WebhookEndpoint.Status",
+        "SettableWebhookStatus": "apps.webhooks.api.serializers.SETTABLE",
+        "DeliveryStatus": "apps.webhooks.models.WebhookDelivery.Status",
+        "WebhookEvent": "apps.webhooks.models.Event",
+    },
 }
 
 CELERY_BROKER_URL = REDIS_URL

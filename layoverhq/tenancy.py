@@ -107,6 +107,24 @@ def tenant_scope(tenant: TenantRef, *, actor_id: UUID | None = None) -> Iterator
         _alias.reset(token)
 
 
+def lead_to_schema(schema: str) -> None:
+    """Let the operator's running transaction find an own schema's tables from here on.
+
+    `schema` is empty for `public`.
+    """
+    path = '"' + schema.replace('"', '""') + '", public' if schema else "public"
+    with connections[OPERATOR].cursor() as cursor:
+        cursor.execute("select set_config('search_path', %s, true)", [path])
+
+
+@contextmanager
+def within_schema(schema: str) -> Iterator[None]:
+    """Run the block in a transaction of the operator's role that finds an own schema's tables."""
+    with transaction.atomic(using=OPERATOR):
+        lead_to_schema(schema)
+        yield
+
+
 def fetch_in_scope(
     tenant: TenantRef, query: str, parameters: Mapping[str, Any], *, timeout_seconds: float
 ) -> list[tuple[Any, ...]]:

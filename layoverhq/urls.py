@@ -18,6 +18,8 @@ urlpatterns = [
     path("api/v1/", include("apps.configs.api.urls")),
     path("api/v1/", include("apps.flags.api.urls")),
     path("api/v1/", include("apps.flights.api.urls")),
+    path("api/v1/", include("apps.trips.api.urls")),
+    path("api/v1/", include("apps.webhooks.api.urls")),
     path("api/v1/", include("apps.layovers.api.urls")),
     path("ofrep/v1/", include("apps.flags.api.ofrep.urls")),
     path("api/schema", SpectacularJSONAPIView.as_view(), name="api-schema"),

@@ -45,7 +45,7 @@ from apps.flights.models import (
     RouteDayRefresh,
     SearchPlayground,
 )
-from apps.flights.offers.currencies import DECIMALS
+from apps.flights.money import DECIMALS
 from apps.flights.playground import KINDS, Kind, Tried, search_as
 from apps.flights.tasks import refresh_popular_routes
 from apps.tenants.models import Enterprise

@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from apps.flights.offers.currencies import CURRENCIES, DECIMALS
+from apps.flights.money import CURRENCIES, DECIMALS
 from apps.flights.offers.normalised import CABINS
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.query_string import parse_query

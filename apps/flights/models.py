@@ -238,6 +238,52 @@ class LayoverWeather(models.Model):
         return f"{self.airport_id} {self.hour:%Y-%m-%d %H:%M}"
 
 
+class ExchangeRate(models.Model):
+    """What one euro was worth in a currency on a day."""
+
+    class Source(models.TextChoices):
+        ECB = "ecb", "European Central Bank"
+        FILE = "file", "European Central Bank, by file"
+        MANUAL = "manual", "Entered by hand"
+
+    # The database's key is the currency with the day.
+    id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
+    currency = models.TextField(help_text="ISO 4217.")
+    rate_date = models.DateField("day")
+    per_euro = models.DecimalField(
+        max_digits=20, decimal_places=10, help_text="Units of the currency for one euro."
+    )
+    source = models.TextField(choices=Source.choices)
+    noted_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "exchange_rates"
+        ordering: ClassVar[list[str]] = ["-rate_date", "currency"]
+        permissions = (("fetch_exchangerate", "Can fetch exchange rates"),)
+
+    def __str__(self) -> str:
+        return f"{self.currency} {self.rate_date}"
+
+
+class ExchangeRateFetch(models.Model):
+    """A time that the central bank was asked for its rates."""
+
+    id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
+    address = models.TextField()
+    began_at = models.DateTimeField()
+    newest_date = models.DateField("newest day", null=True)
+    changed = models.IntegerField(default=0)
+    problem_code = models.TextField(blank=True)
+    problem = models.TextField(blank=True)
+
+    class Meta:
+        db_table = "exchange_rate_fetches"
+        ordering: ClassVar[list[str]] = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.began_at:%Y-%m-%d %H:%M}"
+
+
 class LayoverPreference(models.Model):
     """How often an enterprise's travellers chose a layover there."""
 
@@ -288,6 +334,10 @@ class OfferImport(models.Model):
     enterprise = models.ForeignKey(Enterprise, on_delete=models.CASCADE, related_name="+")
     status = models.TextField(choices=Status.choices, default=Status.QUEUED)
     idempotency_key = models.TextField(null=True, blank=True)  # noqa: DJ001  # unique, or none
+    content_type = models.TextField(
+        choices=[("application/x-ndjson", "NDJSON"), ("text/csv", "CSV")],
+        default="application/x-ndjson",
+    )
     content_sha256 = models.TextField()
     bytes_received = models.BigIntegerField()
     file = models.TextField(blank=True)
@@ -307,6 +357,10 @@ class OfferImport(models.Model):
     class Meta:
         db_table = "offer_imports"
         ordering: ClassVar[list[str]] = ["-id"]
+        permissions = (
+            ("retry_offerimport", "Can load a failed import again"),
+            ("cancel_offerimport", "Can cancel a waiting or loading import"),
+        )
 
     def __str__(self) -> str:
         return f"Import {self.pk}"

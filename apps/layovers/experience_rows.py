@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, Final
 
-from apps.flights.offers.currencies import CURRENCIES, DECIMALS
+from apps.flights.money import CURRENCIES, DECIMALS
 from apps.layovers.hours import HoursFault, parse_hours
 from apps.layovers.models import Experience
 from layoverhq.errors import FieldError, InvalidInput

@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from apps.flights.models import Airport
-from apps.flights.offers.currencies import DECIMALS
+from apps.flights.money import DECIMALS
 from layoverhq.identifiers import UUID7, uuid7
 
 INDICATIVE = "Indicative: hours, prices and durations are a guide and may have changed."

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from apps.flights.grammar import AIRPORT_PATTERN, MINUTES_PATTERN
+from apps.flights.ground import minute_of
 from apps.flights.offers.normalised import Moment, Refused, moment
 from apps.layovers.visas import COUNTRIES
 from layoverhq.errors import FieldError, InvalidInput
@@ -229,7 +230,7 @@ def _moment(text: str, airport: str | None, zones: Mapping[str, str], field: str
         except ValueError:
             raise _Refused("There is no such day.", "invalid_time") from None
         utc = read.replace(tzinfo=UTC)
-        return Moment(utc, "UTC", utc)
+        return Moment(utc.isoformat(timespec="minutes"), "UTC", minute_of(utc), 0)
     return moment(text, airport, zones, field)
 
 

@@ -12,7 +12,8 @@ from django.utils import timezone
 from apps.configs.models import ConfigChangeSet
 from apps.flags.models import FeatureFlag, FlagVersion
 from apps.flights.providers.queries import troubled_providers
-from apps.tenants.models import Offboarding
+from apps.tenants.models import EnterpriseMove, Offboarding
+from apps.webhooks.models import WebhookEndpoint
 from layoverhq.admin.schedules import overdue_tasks
 
 GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
@@ -23,6 +24,23 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Storefronts", "storefront", "storefront.storefront"),
             ("API keys", "key", "tenants.apikey"),
             ("Users", "group", "tenants.user"),
+            ("Moves", "move_down", "tenants.enterprisemove"),
+        ),
+    ),
+    (
+        "Trips",
+        (
+            ("Travellers", "luggage", "trips.traveller"),
+            ("Saved searches", "bookmark", "trips.savedsearch"),
+            ("Trips", "travel", "trips.trip"),
+            ("Alerts", "notifications", "trips.pricealert"),
+        ),
+    ),
+    (
+        "Webhooks",
+        (
+            ("Endpoints", "webhook", "webhooks.webhookendpoint"),
+            ("Deliveries", "outbox", "webhooks.webhookdelivery"),
         ),
     ),
     (
@@ -31,6 +49,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Flights", "flight", "flights.flight"),
             ("Private offers", "sell", "flights.enterpriseflight"),
             ("Imports", "upload_file", "flights.offerimport"),
+            ("Exchange rates", "currency_exchange", "flights.exchangerate"),
             ("Providers", "cloud_download", "flights.flightprovider"),
             ("Pull plan", "event_note", "flights.providerroute"),
             ("Fetches", "downloading", "flights.providerfetch"),
@@ -122,7 +141,8 @@ def _item(title: str, icon: str, label: str) -> dict[str, Any]:
 
 
 # What waits on the operator: archives to erase after, changes to approve or that are stuck, flags
-# that are killed or whose step is stuck, providers that the plan needs and that do not answer, and
+# that are killed or whose step is stuck, moves that failed, webhooks that are disabled, providers
+# that the plan needs and that do not answer, and
 # schedules that stand still.
 WAITING = {
     "configs.configchangeset": lambda: ConfigChangeSet.objects.filter(
@@ -137,6 +157,12 @@ WAITING = {
     "flights.flightprovider": lambda: len(troubled_providers(timezone.now())),
     "tenants.enterprise": lambda: Offboarding.objects.filter(
         stage=Offboarding.Stage.EXPORTED
+    ).count(),
+    "tenants.enterprisemove": lambda: (
+        EnterpriseMove.objects.filter(finished_at__isnull=True).exclude(error="").count()
+    ),
+    "webhooks.webhookendpoint": lambda: WebhookEndpoint.objects.filter(
+        status=WebhookEndpoint.Status.DISABLED
     ).count(),
     "django_celery_beat.periodictask": lambda: len(overdue_tasks()),
 }

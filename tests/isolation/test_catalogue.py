@@ -48,7 +48,8 @@ def test_tenant_tables__catalogue__are_found(database):
     assert found >= {
         "enterprises", "domains", "users", "api_keys", "offboardings", "travellers", "audit_log",
         "system_configs", "config_release_tenants", "snapshot_changes", "flag_exposures",
-        "tracked_events", "offer_imports", "offer_rejects",
+        "tracked_events", "offer_imports", "offer_rejects", "enterprise_moves", "saved_searches",
+        "trips", "price_alerts", "alert_events", "webhook_endpoints", "webhook_deliveries",
         "provider_routes", "provider_fetches", "offer_confirmations",
     }  # fmt: skip
 
@@ -335,7 +336,7 @@ def test_runtime_role__grants__touch_tenants_and_reference_tables_only(database)
         "experiences", "weather_observations", "layover_inputs",
         # Shared by all who ask the same: who asked is in neither key nor result.
         "layover_analyses_cache",
-        "minimum_connection_times", "arrival_delays",
+        "minimum_connection_times", "arrival_delays", "exchange_rates",
         # Counted of shared offers alone.
         "popular_layover_routes",
         # Declarations only: their values are in system_configs, and a secret has no default.

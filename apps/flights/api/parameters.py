@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 
 from apps.flights import grammar
-from apps.flights.offers.currencies import CURRENCIES
+from apps.flights.money import CURRENCIES
 from apps.flights.offers.normalised import CABINS
 
 

@@ -39,7 +39,7 @@ def banned(name: str, pattern: str, description: str) -> DeclareConfig:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flights", "0006_providers"),
+        ("flights", "0007_exchange_rates"),
         ("configs", "0003_groups"),
     ]
     operations = [

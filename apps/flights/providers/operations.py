@@ -17,7 +17,7 @@ from celery import current_app
 from django.db import transaction
 
 from apps.flights.airports import airports
-from apps.flights.offers.currencies import CURRENCIES
+from apps.flights.money import CURRENCIES
 from apps.flights.offers.normalised import PROVIDER
 from apps.flights.providers.client import ProviderFault
 from apps.flights.providers.credentials import credentials_of

@@ -23,7 +23,7 @@ from django.utils import timezone
 from apps.configs.runtime import configs
 from apps.flights.airports import airports, ground
 from apps.flights.offers.normalised import NormalisedOffer
-from apps.flights.offers.staging import COLUMNS, staging_rows
+from apps.flights.offers.staging import COLUMNS, staging_lines
 from apps.flights.providers.adapters import ADAPTERS, Journey, ProviderAdapter, Rejected
 from apps.flights.providers.breaker import CircuitBreaker, CircuitOpen
 from apps.flights.providers.client import FROM_PROVIDER, Limits, ProviderClient, ProviderFault
@@ -275,8 +275,8 @@ def _store(fetch: ProviderFetch, answer: _Answer) -> tuple[int, int, int, int, i
         with atomic(), connections[current_alias()].cursor() as cursor:
             cursor.execute("select open_import_staging()")
             with cursor.copy(COPY_OFFERS) as copy:
-                for row in staging_rows(answer.offers, known=ground.get()):
-                    copy.write_row(row)
+                for line in staging_lines(answer.offers, known=ground.get()):
+                    copy.write(line)
             cursor.execute(STORE, [fetch.pk])
             counts: tuple[int, int, int, int, int] = cursor.fetchone()
             _keep_rejects(fetch, answer.rejected)
