@@ -8,7 +8,7 @@ from datetime import datetime, time, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
-from apps.flights.offers.currencies import DECIMALS
+from apps.flights.money import DECIMALS
 from apps.storefront.places import Place, Places
 
 # How wide a timeline is drawn, in its own units, and the least that a bar keeps of it.
