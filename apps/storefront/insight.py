@@ -283,7 +283,7 @@ def drawn(sights: Sequence[Experience], visits: Sequence[Visit]) -> Map | None:
         for position, sight in enumerate(shown)
     ]
     rings = [Ring(f"{km:g} km", round(km * scale, 1)) for km in RINGS_KM if km <= farthest * 1.01]
-    return Map(tuple(spots), tuple(rings[-3:]))
+    return Map(tuple(spots), tuple(rings[-2:]))
 
 
 def _km(sight: Experience) -> float:

@@ -315,7 +315,8 @@ def plant_trips(enterprise: Enterprise) -> dict[str, str]:
         event = AlertEvent.objects.create(
             enterprise_id=tenant.id, alert=alert, event="alert.price", occurred_at=now
         )
-        (offer_id,) = EnterpriseFlight.objects.values_list("pk", flat=True)
+        offers = EnterpriseFlight.objects.filter(origin_airport="ORD")
+        (offer_id,) = offers.values_list("pk", flat=True)
         trip = trips.plan_trip(
             tenant=tenant,
             traveller_id=traveller.pk,
