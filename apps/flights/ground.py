@@ -119,12 +119,7 @@ def places(rows: Sequence[Mapping[str, Any]]) -> Places:
 
 def spendable(known: Places, stays: Stays) -> Spendable:
     """Return what of each layover can be spent."""
-    here = known.border[stays.airport]
-    leave = known.exit[stays.airport] // (1 + (known.border[stays.origin] == here))
-    buffer = known.buffer[stays.airport] // (1 + (known.border[stays.destination] == here))
-    transfer = known.transfer[stays.airport]
-    start = stays.arrival + leave + transfer
-    end = np.maximum(stays.departure - buffer - transfer, start)
+    leave, transfer, buffer, start, end = _window(known, stays)
     return Spendable(
         exit=leave,
         transfer=transfer,
@@ -137,6 +132,22 @@ def spendable(known: Places, stays: Stays) -> Spendable:
         ),
         overnight=overnight(stays.arrival + stays.offset, stays.departure + stays.offset),
     )
+
+
+def usable_minutes(known: Places, stays: Stays) -> Minutes:
+    """Return `usable` alone, for those who compare millions: the sun takes most of the time."""
+    _, _, _, start, end = _window(known, stays)
+    return np.asarray(_open_minutes(end + stays.offset) - _open_minutes(start + stays.offset))
+
+
+def _window(known: Places, stays: Stays) -> tuple[Minutes, Minutes, Minutes, Minutes, Minutes]:
+    """Return exit, transfer and buffer of each layover, and its window in the city."""
+    here = known.border[stays.airport]
+    leave = known.exit[stays.airport] // (1 + (known.border[stays.origin] == here))
+    buffer = known.buffer[stays.airport] // (1 + (known.border[stays.destination] == here))
+    transfer = known.transfer[stays.airport]
+    start = stays.arrival + leave + transfer
+    return leave, transfer, buffer, start, np.maximum(stays.departure - buffer - transfer, start)
 
 
 def one_stay(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +10,19 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from apps.flights import choices, imports, operations, rankers, restating
+from apps.flights import (
+    choices,
+    composed_days,
+    imports,
+    operations,
+    popularity,
+    rankers,
+    rate_operations,
+    restating,
+)
 from apps.flights.airports import ground
 from apps.flights.demo import PROVIDER
+from apps.flights.providers import tasks as _providers  # noqa: F401  # where Celery looks
 from apps.flights.queries import has_inventory
 from layoverhq.tenancy import operator_scope
 
@@ -35,6 +46,23 @@ def roll_demo_horizon(**kwargs: Any) -> None:
             log.info("demo_not_installed")
             return
         operations.roll_demo_horizon()
+
+
+@shared_task
+def compose_itineraries(**kwargs: Any) -> None:
+    """Queue the days of the horizon whose composed itineraries are out of date, one by one."""
+    with operator_scope():
+        days = composed_days.changed_days(now=timezone.now())
+    for day in days:
+        compose_day.delay(day=day.isoformat())
+    log.info("composed_days_queued", days=len(days))
+
+
+@shared_task
+def compose_day(*, day: str, anew: bool = False, **kwargs: Any) -> None:
+    """Compose a day's itineraries, unless they are up to date; `anew` in any case."""
+    with operator_scope():
+        composed_days.compose_day(day=date.fromisoformat(day), now=timezone.now(), anew=anew)
 
 
 @shared_task
@@ -101,3 +129,26 @@ def train_ranker(*, enterprise_id: str = "", forced: bool = False, **kwargs: Any
             return
     if version is None:
         log.info("ranker_not_trained", tenant_id=enterprise_id, why="nothing new")
+
+
+@shared_task
+def fetch_exchange_rates(**kwargs: Any) -> None:
+    """Ask the European Central Bank for its reference rates."""
+    with operator_scope():
+        rate_operations.fetch_rates(now=timezone.now())
+
+
+@shared_task
+def reprice_offers(**kwargs: Any) -> None:
+    """Price offers in other currencies anew whose exchange rate has aged."""
+    with operator_scope():
+        repriced = rate_operations.reprice_offers(now=timezone.now())
+    log.info("offers_repriced", offers=repriced)
+
+
+@shared_task
+def refresh_popular_routes(**kwargs: Any) -> None:
+    """Count the shared offers of days that were loaded or expire, and rank their routes."""
+    with operator_scope():
+        days = popularity.refresh_popular_routes(now=timezone.now())
+    log.info("popular_routes_refreshed", days=days)

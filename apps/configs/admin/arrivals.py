@@ -4,6 +4,4 @@ from __future__ import annotations
 
 AWAITED = {
     "api.rate_limit.default": "the API's rate limit",
-    "weather.cache_ttl": "weather in layover analyses",
-    "algorithm.weather_weight": "the layover score",
 }

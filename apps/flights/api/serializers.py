@@ -44,6 +44,10 @@ class SegmentSerializer(serializers.Serializer[None]):
     destination_terminal = serializers.CharField(required=False)
     cabin = serializers.CharField(required=False)
     fare_basis = serializers.CharField(required=False)
+    provider = serializers.CharField(
+        required=False, help_text="Who sells it, where we composed the journey of several tickets."
+    )
+    offer_id = serializers.UUIDField(required=False, help_text="Of that provider's offer.")
 
 
 class FareSerializer(serializers.Serializer[None]):
@@ -52,7 +56,7 @@ class FareSerializer(serializers.Serializer[None]):
     rate_date = serializers.DateField(help_text="Of the exchange rate that the price is by.")
 
 
-class ComponentSerializer(serializers.Serializer[None]):
+class ScoreComponentSerializer(serializers.Serializer[None]):
     weight = serializers.FloatField(min_value=0)
     value = serializers.FloatField(
         required=False, min_value=0, max_value=1, help_text="Missing where it is not known."
@@ -67,7 +71,7 @@ class ScoreExplanationSerializer(serializers.Serializer[None]):
     confidence = serializers.FloatField(
         required=False, min_value=0, max_value=1, help_text="The known components' share of weight."
     )
-    components = serializers.DictField(child=ComponentSerializer(), required=False)
+    components = serializers.DictField(child=ScoreComponentSerializer(), required=False)
     best_price_minor = serializers.IntegerField(
         help_text="Of the route and days, in US cents: what `premium` compares with."
     )
@@ -81,6 +85,11 @@ class RankingSerializer(serializers.Serializer[None]):
     version = serializers.UUIDField(
         required=False, help_text="Of the learned weights, where `source` is `learned`."
     )
+
+
+class PricesSerializer(serializers.Serializer[None]):
+    currency = serializers.CharField(help_text="ISO 4217.")
+    rate_date = serializers.DateField(help_text="Of the reference rate that they are shown by.")
 
 
 class RefusingFilterSerializer(serializers.Serializer[None]):
@@ -146,6 +155,9 @@ class FlightSearchResponseSerializer(serializers.Serializer[None]):
     results = OfferSerializer(many=True)
     next = serializers.CharField(
         allow_null=True, help_text="The `cursor` of the next page; null on the last one."
+    )
+    prices = PricesSerializer(
+        required=False, help_text="What prices are shown in, where that is not US dollars."
     )
     ranking = RankingSerializer(
         required=False, help_text="By what scores are made; with `sort=score` or `explain=true`."

@@ -16,7 +16,6 @@ from layoverhq.schedules import BEAT_MIGRATION, SeedSchedule
 
 VIEW = [
     "view_airport",
-    "view_arrivaldelay",
     "view_minimumconnectiontime",
     "view_composedroute",
     "view_composedday",
@@ -99,7 +98,7 @@ def declared(key: str, default: Any, schema: dict[str, Any], description: str) -
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flights", "0004_offer_imports"),
+        ("flights", "0005_layover_places"),
         ("configs", "0002_seeds"),
         BEAT_MIGRATION,
         *AUTH_MIGRATIONS,
@@ -110,6 +109,7 @@ class Migration(migrations.Migration):
                 InstallSQL("flights", "minimum_connection_times", digest="16d1ef08df76bfb2"),
                 InstallSQL("flights", "arrival_delays", digest="5a368387bd528dcb"),
                 InstallSQL("flights", "composed_days", digest="1b771a42a4fc1545"),
+                InstallSQL("flights", "composed_offers", digest="4b796df305c3f060"),
             ],
             state_operations=[
                 migrations.CreateModel(

@@ -38,7 +38,7 @@ def declared(
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flights", "0008_search"),
+        ("flights", "0010_popular_routes"),
         ("flags", "0003_experiments"),
         ("tenants", "0002_schedules"),
         BEAT_MIGRATION,
