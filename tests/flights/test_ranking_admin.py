@@ -105,7 +105,7 @@ def test_choice_page__components__stand_beside_those_not_chosen(
 ) -> None:
     keep(
         enterprise,
-        [(uuid4(), "DEN", [0.125, 1, None, 1, 1, None], [[0.875, 0, None, 1, 0.25, None]])],
+        [(uuid4(), "DEN", [0.125, 1.0, None, 1.0, 1.0, None], [[0.875, 0.0, None, 1.0, 0.25, None]])],
     )
     with operator_scope():
         choice = OfferChoice.objects.get(enterprise=enterprise)
