@@ -83,8 +83,6 @@ class Route:
     # What is written where `writes` are more than reads, and with which scope.
     written: dict[str, Any] = field(default_factory=dict)
     writing: Scope | None = None
-    # what it answers belongs to nobody, so that nobody finds anything of their own
-    nobodys: bool = False
 
     @property
     def method(self) -> str:
@@ -157,6 +155,10 @@ ROUTES: dict[str, Route] = {
     ),
     "api-flight-import-job": Route(
         Scope.FLIGHTS_WRITE, ids=lambda victim: {"import_id": victim.import_id}
+    ),
+    "api-layover-search": Route(
+        Scope.LAYOVERS_READ,
+        query={"origin": "ORD", "destination": "DEN", "departure_date": TOMORROW.isoformat()},
     ),
     "api-layover-analysis": Route(
         Scope.LAYOVERS_READ,
