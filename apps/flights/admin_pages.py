@@ -37,7 +37,6 @@ from apps.flights.api.journeys import (
     ITINERARY_PARAMETERS,
     LAYOVER_PARAMETERS,
 )
-from apps.flights.api.parameters import SEARCH_PARAMETERS
 from apps.flights.models import (
     PartitionSize,
     PopularLayoverRoute,
@@ -46,6 +45,7 @@ from apps.flights.models import (
     SearchPlayground,
 )
 from apps.flights.money import DECIMALS
+from apps.flights.parameters import SEARCH_PARAMETERS
 from apps.flights.playground import KINDS, Kind, Tried, search_as
 from apps.flights.tasks import refresh_popular_routes
 from apps.tenants.models import Enterprise

@@ -21,11 +21,10 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from apps.configs.runtime import configs
 from apps.flights.ecb import table_of
 from apps.flights.models import ExchangeRate, ExchangeRateFetch
 from apps.flights.rate_operations import KEPT_DAYS, RateChanges, enter_rate, load_rates, rate_faults
-from apps.flights.rates import MAXIMUM_AGE
+from apps.flights.rates import maximum_age_days
 from apps.flights.tasks import fetch_exchange_rates
 from layoverhq.admin_site import give_reason, go_to
 from layoverhq.errors import InvalidInput
@@ -190,7 +189,7 @@ class ExchangeRateAdmin(ReadOnly, OperationAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         newest = ExchangeRate.objects.order_by("-rate_date").first()
         today = timezone.now().date()
-        limit = configs.get(MAXIMUM_AGE)
+        limit = maximum_age_days()
         age = (today - newest.rate_date).days if newest else None
         standing = {
             "newest": newest,

@@ -17,7 +17,6 @@ from layoverhq.errors import DomainError, FieldError
 from layoverhq.snapshot import Snapshot
 
 PIVOT: Final = "EUR"
-MAXIMUM_AGE: Final = "pricing.max_rate_age_days"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +90,16 @@ def factor_of(from_currency: str, to_currency: str, on: date) -> tuple[Decimal, 
     """
     if from_currency == to_currency:
         return Decimal(1), on
-    most_days = configs.get(MAXIMUM_AGE)
+    most_days = maximum_age_days()
     source, target = _rate(from_currency, on, most_days), _rate(to_currency, on, most_days)
     shift = DECIMALS.get(to_currency, 2) - DECIMALS.get(from_currency, 2)
     return (target.per_euro / source.per_euro).scaleb(shift), min(source.day, target.day)
+
+
+def maximum_age_days() -> int:
+    """Return how old a rate may be to convert prices by."""
+    days: int = configs.get("pricing.max_rate_age_days")
+    return days
 
 
 def _rate(currency: str, on: date, most_days: int) -> Rate:

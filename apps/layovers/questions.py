@@ -104,6 +104,14 @@ def parse_question(
     return _question(values, errors, zones=zones, now=now)
 
 
+def parse_passport(text: str) -> str:
+    """Return a passport's country. Raises InvalidInput."""
+    try:
+        return _passport(text)
+    except _Refused as refused:
+        raise InvalidInput.of("passport", refused.detail, code=refused.code) from refused
+
+
 def parse_values(
     given: Mapping[str, str], *, zones: Mapping[str, str], now: datetime
 ) -> LayoverQuestion:

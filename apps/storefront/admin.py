@@ -23,12 +23,11 @@ from unfold.widgets import (
 )
 
 from apps.configs.operations import active_versions
-from apps.configs.runtime import configs
 from apps.flags.models import FeatureFlag
 from apps.flags.operations import set_override
 from apps.flags.trying import try_flag
 from apps.storefront import branding, colours
-from apps.storefront.branding import KEYS, LOGO, Brand
+from apps.storefront.branding import KEYS, LOGO, Brand, values_of
 from apps.storefront.images import MAXIMUM_BYTES
 from apps.storefront.models import Storefront, StorefrontImage
 from apps.storefront.operations import save_brand
@@ -97,7 +96,8 @@ def own_values(enterprise: Enterprise) -> dict[str, str]:
 def brand_by_rows(enterprise: Enterprise) -> Brand:
     """Return the brand as the rows have it, whatever this process holds so far."""
     own = own_values(enterprise)
-    name, tagline, primary, accent, logo = (own[key] or configs.get(key) for key in KEYS)
+    platforms = values_of(None)
+    name, tagline, primary, accent, logo = (own[key] or platforms[key] for key in KEYS)
     return Brand(name or enterprise.name, tagline, primary.lower(), accent.lower(), logo)
 
 
@@ -198,7 +198,7 @@ class BrandForm(forms.ModelForm):  # type: ignore[type-arg]
         own = own_values(self.instance)
         for key in (branding.PRIMARY, branding.ACCENT):
             colour = given[FIELDS[key]].lower()
-            inherited = not own[key] and colour == configs.get(key)
+            inherited = not own[key] and colour == values_of(None)[key]
             values[key] = "" if given["platforms_colours"] or inherited else colour
         if given["remove_logo"]:
             values[LOGO] = ""

@@ -78,7 +78,13 @@ def _properties(palette: Palette) -> str:
 
 def brand_of(tenant: TenantRef, enterprise_name: str) -> Brand:
     """Return what holds for the tenant, of one version of the configuration."""
-    name, tagline, primary, accent, logo = configs.together(
+    name, tagline, primary, accent, logo = values_of(tenant).values()
+    return Brand(name or enterprise_name, tagline, primary.lower(), accent.lower(), logo)
+
+
+def values_of(tenant: TenantRef | None) -> dict[str, str]:
+    """Return what each of KEYS is for a tenant, or for the platform, of one version."""
+    values = configs.together(
         "storefront.name",
         "storefront.tagline",
         "storefront.primary_color",
@@ -86,4 +92,4 @@ def brand_of(tenant: TenantRef, enterprise_name: str) -> Brand:
         "storefront.logo",
         tenant=tenant,
     )
-    return Brand(name or enterprise_name, tagline, primary.lower(), accent.lower(), logo)
+    return dict(zip(KEYS, values, strict=True))

@@ -88,6 +88,7 @@ def test_categories__of_the_release__security_alone_is_protected():
     names = {seed.name for seed in seeds() if isinstance(seed, DeclareCategory)}
     assert {name: found[name] for name in names} == {
         "runtime": False, "business": False, "security": True, "providers": False,
+        "storefront": False,
     }  # fmt: skip
 
 

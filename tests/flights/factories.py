@@ -39,6 +39,11 @@ def domestic_ground_minutes(airport: str) -> int:
     return int(known.exit[place] // 2 + 2 * known.transfer[place] + known.buffer[place] // 2)
 
 
+def on_the_clock(moment: datetime, airport: str) -> str:
+    """Return a time as an offer tells it: the airport's own, with its offset."""
+    return moment.astimezone(ZoneInfo(airports.get()[airport])).isoformat(timespec="minutes")
+
+
 @dataclass
 class Shop:
     """Sells on one route and day; what it made is gone after `close`."""
@@ -93,8 +98,8 @@ class Shop:
                 {
                     "origin": origin,
                     "destination": destination,
-                    "departs_at": moment.isoformat(timespec="minutes"),
-                    "arrives_at": lands.isoformat(timespec="minutes"),
+                    "departs_at": on_the_clock(moment, origin),
+                    "arrives_at": on_the_clock(lands, destination),
                     "minutes": flying_minutes,
                     "carrier": carriers[len(segments) % len(carriers)],
                 }

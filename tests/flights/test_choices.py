@@ -346,7 +346,7 @@ def test_learn_preferences__more_tenants_than_a_batch__are_all_learned(
 def test_enhanced_search__reported_choices__move_the_next_search(
     api: Client, enterprise: Enterprise, shop: Shop, switch: Callable[[str, bool], None]
 ) -> None:
-    usual = shop.sell([("SLC", 600)], ground=[(300, 0, False)])
+    usual = shop.sell([("SLC", 600)], ground=[(360, 0, False)])
     liked = shop.sell([("MSP", 600)], ground=[(300, 0, False)])
     asked = {**shop.asked, "sort": "score"}
     for number in range(20):

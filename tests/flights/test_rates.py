@@ -33,6 +33,7 @@ from apps.flights.rates import NoRate, StaleRate, convert, rates, shown
 from layoverhq.errors import InvalidInput
 from layoverhq.tenancy import operator_scope
 from tests.flights import rates as ecb
+from tests.flights.factories import domestic_ground_minutes
 from tests.flights.offers import line
 from tests.flights.test_imports import counts, loaded, offers, queued  # noqa: F401
 from tests.tenants import factories as tenants
@@ -403,8 +404,13 @@ def test_admin__group__may_what_its_name_says(group, status):
 
 def test_import__layovers_whose_ground_time_changed__follow(api, enterprise):
     loaded(api, enterprise, line())
+    before = domestic_ground_minutes("DEN")
     with operator_scope(), connections["operator"].cursor() as cursor:
-        cursor.execute("update airports set transfer_minutes = 60 where iata = 'DEN'")
+        cursor.execute(
+            "update airports set transfer_minutes = 60 where iata = 'DEN'"
+            " returning old.transfer_minutes"
+        )
+        (transfer,) = cursor.fetchone()
     ground.forget()
     try:
         done = loaded(api, enterprise, line(), **{"Idempotency-Key": "slower"})
@@ -412,12 +418,14 @@ def test_import__layovers_whose_ground_time_changed__follow(api, enterprise):
         with operator_scope():
             offer = EnterpriseFlight.objects.get(enterprise=enterprise)
             place = FlightLayover.objects.get(enterprise=enterprise)
-        # Twice a quarter of an hour more.
-        assert (offer.usable_minutes, place.usable_minutes) == (295, 295)
-        assert offer.layovers[0]["usable_minutes"] == 295
+        expected = 505 - before - 2 * (60 - transfer)
+        assert (offer.usable_minutes, place.usable_minutes) == (expected, expected)
+        assert offer.layovers[0]["usable_minutes"] == expected
     finally:
         with operator_scope(), connections["operator"].cursor() as cursor:
-            cursor.execute("update airports set transfer_minutes = null where iata = 'DEN'")
+            cursor.execute(
+                "update airports set transfer_minutes = %s where iata = 'DEN'", [transfer]
+            )
         ground.forget()
 
 

@@ -83,8 +83,6 @@ class Route:
     # What is written where `writes` are more than reads, and with which scope.
     written: dict[str, Any] = field(default_factory=dict)
     writing: Scope | None = None
-    # what it answers belongs to nobody, so that nobody finds anything of their own
-    nobodys: bool = False
 
     @property
     def method(self) -> str:
@@ -164,6 +162,10 @@ ROUTES: dict[str, Route] = {
         Scope.EVENTS_WRITE,
         posted={"id": "1", "offer_id": NOBODYS, "departure_date": TOMORROW.isoformat()},
         status=400,
+    ),
+    "api-layover-search": Route(
+        Scope.LAYOVERS_READ,
+        query={"origin": "ORD", "destination": "DEN", "departure_date": TOMORROW.isoformat()},
     ),
     "api-layover-analysis": Route(
         Scope.LAYOVERS_READ,

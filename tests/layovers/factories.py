@@ -21,6 +21,7 @@ from tests.kernel.test_snapshot import until
 ANALYSIS = "/api/v1/layovers/analysis"
 
 _places = itertools.count(random.SystemRandom().randrange(10_000_000))
+_used: set[str] = set()
 
 
 def own_airport() -> str:
@@ -34,7 +35,10 @@ def own_airport() -> str:
         and airports.get()[code] == "America/Chicago"
         and code not in layover_inputs.get()
     ]
-    return codes[next(_places) * 7919 % len(codes)]
+    while (code := codes[next(_places) * 7919 % len(codes)]) in _used:
+        pass
+    _used.add(code)
+    return code
 
 
 def question(

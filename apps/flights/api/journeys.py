@@ -15,13 +15,13 @@ from rest_framework.views import APIView
 
 from apps.flights import fare_calendar, grammar, itinerary_grammar, layover_search
 from apps.flights.airports import airports
-from apps.flights.api.parameters import SEARCH_PARAMETERS
 from apps.flights.api.serializers import LayoverSerializer, OfferSerializer
 from apps.flights.fare_calendar import parse_calendar_search, price_calendar
 from apps.flights.itineraries import search_itineraries
 from apps.flights.itinerary_grammar import parse_itinerary_search
 from apps.flights.layover_search import parse_layover_search, search_layovers
 from apps.flights.models import PopularLayoverRoute
+from apps.flights.parameters import SEARCH_PARAMETERS
 from apps.flights.popularity import popular_routes
 from apps.tenants.api.authentication import principal_of
 from apps.tenants.models import Scope

@@ -34,6 +34,12 @@ _AMOUNT = _text(questions.AMOUNT_PATTERN, example="412.50")
 _DURATION = _text(MINUTES_PATTERN, example="18h30m")
 _SWITCH = {"type": "boolean", "default": False}
 
+PASSPORT = _parameter(
+    "passport",
+    "The passport's country, ISO 3166-1 alpha-2.",
+    _text(questions.PASSPORT_PATTERN, example="DE"),
+)
+
 ANALYSIS_PARAMETERS = [
     _parameter("airport", "IATA code.", _text(AIRPORT_PATTERN, example="IST"), required=True),
     _parameter(
@@ -58,11 +64,7 @@ ANALYSIS_PARAMETERS = [
         "Where the next flight goes; without it, abroad.",
         _text(AIRPORT_PATTERN, example="SIN"),
     ),
-    _parameter(
-        "passport",
-        "The passport's country, ISO 3166-1 alpha-2.",
-        _text(questions.PASSPORT_PATTERN, example="DE"),
-    ),
+    PASSPORT,
     _parameter("visa_held", "The traveller has the visa that the passport needs, if any.", _SWITCH),
     _parameter("self_transfer", "The next flight is on another ticket.", _SWITCH),
     _parameter("price", "What the journey costs; goes with `best_price`.", _AMOUNT),
