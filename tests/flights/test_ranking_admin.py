@@ -103,10 +103,8 @@ def test_choices__bad_input__is_never_a_fault(admin_client: Client, query: str) 
 def test_choice_page__components__stand_beside_those_not_chosen(
     admin_client: Client, enterprise: Enterprise
 ) -> None:
-    keep(
-        enterprise,
-        [(uuid4(), "DEN", [0.125, 1.0, None, 1.0, 1.0, None], [[0.875, 0.0, None, 1.0, 0.25, None]])],
-    )
+    chosen = [0.125, 1.0, None, 1.0, 1.0, None]
+    keep(enterprise, [(uuid4(), "DEN", chosen, [[0.875, 0.0, None, 1.0, 0.25, None]])])
     with operator_scope():
         choice = OfferChoice.objects.get(enterprise=enterprise)
     url = reverse("admin:flights_offerchoice_change", args=[choice.pk])
@@ -166,6 +164,9 @@ def test_rankers__filters__keep_what_they_name(
     plant_version(other_enterprise)
     found = admin_client.get(f"{RANKERS}?enterprise={enterprise.slug}&status=active")
     assert [each.pk for each in found.context["cl"].result_list] == [active.pk]
+    none = admin_client.get(f"{RANKERS}?enterprise={enterprise.slug}&status=retired")
+    assert body(none)
+    assert list(none.context["cl"].result_list) == []
 
 
 def test_activate__dialog__replaces_with_the_operators_reason(enterprise: Enterprise) -> None:
@@ -183,12 +184,13 @@ def test_roll_back__dialog__uses_the_one_before(
     admin_client: Client, enterprise: Enterprise
 ) -> None:
     an_hour_ago = timezone.now() - timedelta(hours=1)
-    plant_version(enterprise, status=Status.RETIRED, activated_at=an_hour_ago)
+    first = plant_version(enterprise, status=Status.RETIRED, activated_at=an_hour_ago)
     second = plant_version(enterprise)
     assert offered(admin_client, second) >= {"roll-back", "retire"}
     response = admin_client.post(verb(second, "roll-back"), DIALOG, follow=True)
     assert "Rolled back “Ranker" in body(response)
     assert [each.status for each in versions(enterprise)] == [Status.ACTIVE, Status.RETIRED]
+    assert reasons(first) == reasons(second) == [REASON]
 
 
 def test_retire__dialog__leaves_the_configured_weights(
@@ -199,11 +201,13 @@ def test_retire__dialog__leaves_the_configured_weights(
     assert "roll-back" not in offered(admin_client, version)
     assert admin_client.get(verb(version, "retire")).status_code in (200, 302, 405)
     assert versions(enterprise)[0].status == Status.ACTIVE
-    admin_client.post(verb(version, "retire"), {**DIALOG, "reason": ""})
+    unexplained = admin_client.post(verb(version, "retire"), {**DIALOG, "reason": ""})
+    assert "This field is required" in unexplained.content.decode()
     assert versions(enterprise)[0].status == Status.ACTIVE, "a reason is needed"
     response = admin_client.post(verb(version, "retire"), DIALOG, follow=True)
     assert "Retired “Ranker" in body(response)
     assert [each.status for each in versions(enterprise)] == [Status.RETIRED]
+    assert reasons(version) == [REASON]
 
 
 def test_activate__what_nobody_would_be_ranked_by__is_refused_in_words(
