@@ -8,7 +8,17 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import composing, configs, flags, flights, scoring, stage
+from bench import (
+    analyses,
+    composing,
+    configs,
+    flags,
+    flights,
+    imports,
+    layovers,
+    scoring,
+    stage,
+)
 from layoverhq.stack import Endpoints
 
 PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
@@ -17,8 +27,13 @@ PARTS: dict[str, Callable[[Endpoints, argparse.Namespace], None]] = {
     "flights.score": scoring.score,
     "flights.loading": flights.loading,
     "flights.sizes": flights.sizes,
+    "flights.imports": imports.imports,
     "composing.day": composing.day,
     "composing.stored": composing.stored,
+    "layovers.place": layovers.by_place,
+    "layovers.expired": layovers.expired,
+    "layovers.popular": layovers.popular,
+    "layovers.analyses": analyses.analyses,
     "configs.reads": configs.reads,
     "configs.propagation": configs.propagation,
     "configs.snapshot": configs.snapshot,
@@ -38,11 +53,12 @@ def main() -> None:
         nargs="*",
         metavar="part",
         type=chosen,
-        help="what to run, all if none is named: flights, composing, configs, flags, or one of"
+        help="what to run, all if none is named: a group, such as flights, or one of"
         f" {', '.join(PARTS)}",
     )
     parser.add_argument("--rounds", type=int, default=5)
     flights.add_options(parser.add_argument_group("flights"))
+    imports.add_options(parser.add_argument_group("imports"))
     configs.add_options(parser.add_argument_group("configs"))
     flags.add_options(parser.add_argument_group("flags"))
     options = parser.parse_args()

@@ -23,6 +23,7 @@ from layoverhq.stack.schema import drop_database, schema_digest
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL, LARGE, CONFIGS = "layoverhq", "bench_large", "bench_configs"
+EXPIRED = "bench_expired"
 ROUTES_A_CHUNK = 250
 OFFERS_A_ROUTE = 14 * 36
 KEYS_A_CHUNK = 100
@@ -78,8 +79,11 @@ def stop() -> None:
     Stack(ROOT / "var" / "bench").stop()
 
 
-def fill(endpoints: Endpoints, database: str, offers: int) -> None:
-    """Bring the database to about so many synthetic offers of coming days."""
+def fill(endpoints: Endpoints, database: str, offers: int, *, expired: bool = False) -> None:
+    """Bring the database to about so many synthetic offers of coming days.
+
+    With `expired` each stands a second time, expired.
+    """
     if _filled.get(database) == offers:
         return
     print(f"\nFilling {database}")
@@ -104,7 +108,7 @@ def fill(endpoints: Endpoints, database: str, offers: int) -> None:
             with ThreadPoolExecutor(max_workers=2) as both:
                 for _ in both.map(
                     lambda first: _fill_chunk(
-                        endpoints, database, first, min(first + ROUTES_A_CHUNK, wanted)
+                        endpoints, database, first, min(first + ROUTES_A_CHUNK, wanted), expired
                     ),
                     firsts,
                 ):
@@ -121,10 +125,10 @@ def fill(endpoints: Endpoints, database: str, offers: int) -> None:
 _filled: dict[str, int] = {}
 
 
-def _fill_chunk(endpoints: Endpoints, database: str, first: int, last: int) -> None:
+def _fill_chunk(endpoints: Endpoints, database: str, first: int, last: int, expired: bool) -> None:
     with psycopg.connect(endpoints.superuser_dsn(database), autocommit=True) as server:
         server.execute("set synchronous_commit = off")
-        server.execute(FILL, {"first": first, "last": last})
+        server.execute(FILL, {"first": first, "last": last, "expired": expired})
 
 
 def fill_configs(endpoints: Endpoints, keys: int, overrides: int) -> None:

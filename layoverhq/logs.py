@@ -58,6 +58,8 @@ def logging_configuration(*, json: bool, level: str) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
+            # It would log every address that is called, query and all.
+            "httpx": {"level": "WARNING"},
             # Our own middleware logs requests, with their ids.
             "django.request": {"level": "ERROR"},
             "django.server": {"level": "WARNING"},

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import router
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+from django_tenants.utils import get_public_schema_name
+
+
+def _is_wanted(schema_editor: BaseDatabaseSchemaEditor, app_label: str) -> bool:
+    """Return whether the rows belong where the migration runs: `public`, and no own schema."""
+    connection: Any = schema_editor.connection
+    in_public = connection.schema_name == get_public_schema_name()
+    return in_public and bool(router.allow_migrate(connection.alias, app_label))
 
 
 class Seed(Operation):
@@ -25,7 +35,7 @@ class Seed(Operation):
         to_state: ProjectState,
     ) -> None:
         alias = schema_editor.connection.alias
-        if router.allow_migrate(alias, app_label):
+        if _is_wanted(schema_editor, app_label):
             self.add(app_label, to_state, alias)
 
     def database_backwards(
@@ -36,7 +46,7 @@ class Seed(Operation):
         to_state: ProjectState,
     ) -> None:
         alias = schema_editor.connection.alias
-        if router.allow_migrate(alias, app_label):
+        if _is_wanted(schema_editor, app_label):
             self.remove(to_state, alias)
 
     def add(self, app_label: str, state: ProjectState, alias: str) -> None:

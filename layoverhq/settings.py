@@ -23,7 +23,7 @@ SECRET_KEY = environment.read("SECRET_KEY") or ("" if PRODUCTION else secrets.to
 ENCRYPTION_KEYS = environment.words("ENCRYPTION_KEYS", [])
 
 ALLOWED_HOSTS = environment.words(
-    "ALLOWED_HOSTS", [] if PRODUCTION else ["localhost", ".localhost", "127.0.0.1", "[::1]"]
+    "ALLOWED_HOSTS", [] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]"]
 )
 CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS", [])
 # Where `web` sends those who ask it for events; empty where a proxy routes them to `stream`.
@@ -38,8 +38,11 @@ SHARED_APPS = [
     "apps.tenants",
     "apps.configs",
     "apps.flags",
+    "apps.webhooks",
     "apps.flights",
+    "apps.layovers",
     "apps.trips",
+    "apps.storefront",
     "unfold.apps.BasicAppConfig",
     "layoverhq.apps.LayoverAdminConfig",
     "django.contrib.auth",
@@ -102,6 +105,7 @@ CACHES = {
 
 MIDDLEWARE = [
     "layoverhq.middleware.RequestContextMiddleware",
+    "apps.storefront.middleware.StorefrontMiddleware",
     "layoverhq.middleware.FaultMiddleware",
     "apps.flags.middleware.ApiGoalMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -174,6 +178,9 @@ STORAGES = {
     },
 }
 
+# Where the European Central Bank's euro reference rates are fetched.
+ECB_URL = (environment.read("ECB_URL") or "https://www.ecb.europa.eu/stats/eurofxref").rstrip("/")
+
 # An API request has no business being larger; imports stream and have limits of their own.
 API_BODY_LIMIT_BYTES = 1_048_576
 IMPORT_BODY_LIMIT_BYTES = environment.integer(
@@ -225,6 +232,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "ImportStatus": "apps.flights.models.OfferImport.Status",
+        "TripStatus": "apps.trips.models.Trip.Status",
+        "WebhookStatus": "apps.webhooks.models.WebhookEndpoint.Status",
+        "SettableWebhookStatus": "apps.webhooks.api.serializers.SETTABLE",
+        "DeliveryStatus": "apps.webhooks.models.WebhookDelivery.Status",
+        "WebhookEvent": "apps.webhooks.models.Event",
+    },
 }
 
 CELERY_BROKER_URL = REDIS_URL

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -20,6 +20,9 @@ from layoverhq.postgres.base import DatabaseWrapper, begin_statement
 
 OPERATOR = "operator"
 OWNER = "owner"
+
+# What runs a query with its parameters, by name, and returns the rows.
+Fetch: TypeAlias = Callable[[str, Mapping[str, Any]], list[tuple[Any, ...]]]
 
 _alias: ContextVar[str] = ContextVar("database_alias", default=DEFAULT_DB_ALIAS)
 
@@ -104,6 +107,24 @@ def tenant_scope(tenant: TenantRef, *, actor_id: UUID | None = None) -> Iterator
         _alias.reset(token)
 
 
+def lead_to_schema(schema: str) -> None:
+    """Let the operator's running transaction find an own schema's tables from here on.
+
+    `schema` is empty for `public`.
+    """
+    path = '"' + schema.replace('"', '""') + '", public' if schema else "public"
+    with connections[OPERATOR].cursor() as cursor:
+        cursor.execute("select set_config('search_path', %s, true)", [path])
+
+
+@contextmanager
+def within_schema(schema: str) -> Iterator[None]:
+    """Run the block in a transaction of the operator's role that finds an own schema's tables."""
+    with transaction.atomic(using=OPERATOR):
+        lead_to_schema(schema)
+        yield
+
+
 def fetch_in_scope(
     tenant: TenantRef, query: str, parameters: Mapping[str, Any], *, timeout_seconds: float
 ) -> list[tuple[Any, ...]]:
@@ -111,16 +132,52 @@ def fetch_in_scope(
 
     `parameters` are bound by name (`%(name)s`). Raises QueryTimeout past `timeout_seconds`.
     """
-    connection = cast(DatabaseWrapper, connections[DEFAULT_DB_ALIAS])
-    if connection.in_atomic_block:
-        raise ScopeConflict("fetch_in_scope is a transaction of its own")
     with context.bind(enterprise_id=tenant.id, schema=tenant.schema):
         begin, settings = begin_statement(timeout_ms=int(timeout_seconds * 1000))
-    connection.ensure_connection()
-    try:
+    with _transaction_by_hand(timeout_seconds) as connection:
         cursor = connection.run_reconnecting(
             f"{begin};\n{query};\ncommit", {**settings, **parameters}
         )
+        return _rows_of_third(cursor)
+
+
+@contextmanager
+def snapshot_scope(tenant: TenantRef, *, timeout_seconds: float) -> Iterator[Fetch]:
+    """Read as this tenant: all that is asked for in the block sees the same state.
+
+    Yields a function of a query and its parameters (`%(name)s`). The first call has to be a
+    query, and opens the transaction in its own round trip; nothing can be written. Raises
+    QueryTimeout for a query past `timeout_seconds`.
+    """
+    with context.bind(enterprise_id=tenant.id, schema=tenant.schema):
+        begin, settings = begin_statement(timeout_ms=int(timeout_seconds * 1000), one_snapshot=True)
+    with _transaction_by_hand(timeout_seconds) as connection:
+        begun = False
+
+        def fetch(query: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+            nonlocal begun
+            if not begun:
+                begun = True
+                return _rows_of_third(
+                    connection.run_reconnecting(f"{begin};\n{query}", {**settings, **parameters})
+                )
+            with connection.cursor() as cursor:
+                cursor.execute(query, parameters)
+                rows = cursor.fetchall() if cursor.description else []
+                return cast(list[tuple[Any, ...]], rows)
+
+        yield fetch
+
+
+@contextmanager
+def _transaction_by_hand(timeout_seconds: float) -> Iterator[DatabaseWrapper]:
+    """Hand out the runtime role's connection; what is open on it in the end is rolled back."""
+    connection = cast(DatabaseWrapper, connections[DEFAULT_DB_ALIAS])
+    if connection.in_atomic_block:
+        raise ScopeConflict("this is a transaction of its own: open it outside of others")
+    connection.ensure_connection()
+    try:
+        yield connection
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):
             raise QueryTimeout(f"The query took longer than {timeout_seconds:g} s.") from error
@@ -129,6 +186,10 @@ def fetch_in_scope(
         # A failed statement leaves the explicit transaction open; ending it is free otherwise.
         if connection.connection is not None and not connection.connection.closed:
             connection.connection.rollback()
+
+
+def _rows_of_third(cursor: Any) -> list[tuple[Any, ...]]:
+    """Return what came after BEGIN and its settings."""
     with cursor:
         cursor.nextset()
         cursor.nextset()

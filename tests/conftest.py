@@ -16,7 +16,10 @@ from django.db import connections
 from django.test import Client
 from hypothesis import HealthCheck, settings
 
+from apps.configs.runtime import configs
 from apps.flags.recording import recorder
+from apps.layovers import open_meteo
+from apps.layovers.hits import hits
 from apps.tenants.models import Enterprise
 from layoverhq.snapshot import listener
 from layoverhq.tenancy import operator_scope
@@ -34,9 +37,25 @@ def _database(django_db_blocker: Any) -> Iterator[None]:
     django_db_blocker.unblock()
     yield
     recorder.stop()
+    hits.flush()
     listener.stop()
     for connection in connections.all():
         connection.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_weather() -> Iterator[None]:
+    """Let nobody ask the real weather service, whatever a flag says."""
+    ask = open_meteo._ask
+
+    def ask_locally(*args: Any) -> Any:
+        if "//127.0.0.1:" not in configs.get("weather.base_url"):
+            raise open_meteo.WeatherUnavailable("Tests have a weather service of their own.")
+        return ask(*args)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(open_meteo, "_ask", ask_locally)
+        yield
 
 
 @pytest.fixture(autouse=True)

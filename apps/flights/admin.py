@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -16,10 +17,19 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.dataclasses import ActionDialog
 from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from apps.flights import connection_admin  # noqa: F401  # registers its pages
+from apps.flights.admin_filters import DestinationFilter, OriginFilter
+from apps.flights.admin_pages import (  # noqa: F401 - registered there
+    PartitionAdmin,
+    PopularRouteAdmin,
+    RouteAdmin,
+    SearchPlaygroundAdmin,
+)
 from apps.flights.demo import PROVIDER
+from apps.flights.imports import cancel_import, retry_import, retry_obstacle
 from apps.flights.models import (
     EnterpriseFlight,
     Flight,
@@ -28,11 +38,23 @@ from apps.flights.models import (
     OfferImport,
     OfferReject,
 )
+from apps.flights.providers import admin as _providers  # noqa: F401  # where Django looks
 from apps.flights.queries import has_inventory
+from apps.flights.rate_admin import ExchangeRateAdmin
 from apps.flights.tasks import roll_demo_horizon
 from layoverhq.admin_site import go_to
 from layoverhq.keyset import InputFilter, KeysetChangeList, TextFilter
-from layoverhq.model_admin import OperationAdmin, ReadOnly, ReadOnlyInline, enqueue, pill
+from layoverhq.model_admin import (
+    OperationAdmin,
+    ReadOnly,
+    ReadOnlyInline,
+    ReasonedChange,
+    ReasonForm,
+    enqueue,
+    pill,
+)
+
+__all__ = ["ExchangeRateAdmin"]
 
 WINDOW_DAYS = 7
 SPACE = "\N{NO-BREAK SPACE}"
@@ -63,23 +85,6 @@ class DayFilter(InputFilter):
         return queryset.filter(
             departure_day__range=(today, today + timedelta(days=WINDOW_DAYS - 1))
         )
-
-
-class AirportFilter(TextFilter):
-    placeholder = "IATA code"
-
-    def matching(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return super().matching(queryset, value.upper())
-
-
-class OriginFilter(AirportFilter):
-    title = "origin"
-    parameter_name = field = "origin_airport"
-
-
-class DestinationFilter(AirportFilter):
-    title = "destination"
-    parameter_name = field = "destination_airport"
 
 
 class EnterpriseFilter(TextFilter):
@@ -252,6 +257,32 @@ class InventoryLoadAdmin(ReadOnly, OperationAdmin):
         return go_to(request, self.changelist_url())
 
 
+def _each(
+    operation: Callable[..., Any], **arguments: Callable[[], Any]
+) -> Callable[[Sequence[Any]], None]:
+    def run(jobs: Sequence[OfferImport]) -> None:
+        for job in jobs:
+            operation(job=job, **{name: value() for name, value in arguments.items()})
+
+    return run
+
+
+RETRY = ReasonedChange(
+    title="Load again",
+    done="Queued again:",
+    consequence="The file is read anew from its beginning, after what the enterprise has waiting.",
+    obstacle=retry_obstacle,
+    operation=_each(retry_import),
+)
+CANCEL = ReasonedChange(
+    title="Cancel",
+    done="Cancelled:",
+    consequence="Nothing of the file is loaded. It is kept for a week, and can be loaded again.",
+    obstacle=lambda job: "has ended" if job.is_finished else "",
+    operation=_each(cancel_import, now=timezone.now),
+)
+
+
 class RejectsInline(ReadOnlyInline):
     model = OfferReject
     fields = ("line", "reason", "field", "detail", "excerpt")
@@ -287,10 +318,21 @@ class OfferImportAdmin(ReadOnly, OperationAdmin):
     list_select_related = ("enterprise",)
     ordering = ("-id",)
     sortable_by = ()
-    actions = None
+    actions = ("retry_selected", "cancel_selected")
+    actions_detail = ("retry", "cancel")
     inlines = (RejectsInline,)
     fieldsets = (
-        (None, {"fields": ("progress", ("inserted", "updated"), ("unchanged", "rejected"))}),
+        (
+            None,
+            {
+                "fields": (
+                    "progress",
+                    ("inserted", "updated"),
+                    ("unchanged", "rejected"),
+                    "reasons",
+                )
+            },
+        ),
         (
             "Import",
             {
@@ -304,7 +346,64 @@ class OfferImportAdmin(ReadOnly, OperationAdmin):
             },
         ),
     )
-    readonly_fields = ("progress", "shown_key")
+    readonly_fields = ("progress", "reasons", "shown_key")
+
+    def has_retry_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("flights.retry_offerimport")
+
+    def has_cancel_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("flights.cancel_offerimport")
+
+    @action(description="Load again…", permissions=["retry"], icon="replay")
+    def retry_selected(
+        self, request: HttpRequest, queryset: QuerySet[OfferImport]
+    ) -> HttpResponse | None:
+        return self.change_selected(request, queryset, RETRY)
+
+    @action(description="Cancel…", permissions=["cancel"], icon="cancel")
+    def cancel_selected(
+        self, request: HttpRequest, queryset: QuerySet[OfferImport]
+    ) -> HttpResponse | None:
+        return self.change_selected(request, queryset, CANCEL)
+
+    @action(
+        description="Load again…",
+        url_path="retry",
+        permissions=["retry"],
+        icon="replay",
+        dialog=RETRY.dialog(),
+    )
+    def retry(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+        return self.change_one(request, form, object_id, RETRY)
+
+    @action(
+        description="Cancel…",
+        url_path="cancel",
+        permissions=["cancel"],
+        icon="cancel",
+        variant=ActionVariant.DANGER,
+        dialog=CANCEL.dialog(),
+    )
+    def cancel(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+        return self.change_one(request, form, object_id, CANCEL)
+
+    @display(description="Refused, by reason")
+    def reasons(self, offer_import: OfferImport) -> str:
+        counts = list(
+            OfferReject.objects.filter(
+                enterprise_id=offer_import.enterprise_id, offer_import=offer_import
+            )
+            .order_by()
+            .values_list("reason")
+            .annotate(lines=Count("id"))
+            .order_by("-lines", "reason")
+        )
+        kept = sum(lines for _, lines in counts)
+        if not kept:
+            return "—"
+        rows = [(reason, lines, 100 * lines // kept) for reason, lines in counts]
+        more = offer_import.rejected - kept
+        return render_to_string("admin/reject_reasons.html", {"rows": rows, "more": max(more, 0)})
 
     @display(description="Idempotency key")
     def shown_key(self, offer_import: OfferImport) -> SafeString | str:

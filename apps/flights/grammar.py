@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from apps.flights.offers.currencies import CURRENCIES, DECIMALS
+from apps.flights.money import BASE_CURRENCY, CURRENCIES, DECIMALS
 from apps.flights.offers.normalised import CABINS
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.query_string import parse_query
@@ -46,7 +46,6 @@ CURSOR_PATTERN: Final = (
     r"[0-9a-f]{16}\.[0-9]{1,15}\.[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )
 
-BASE_CURRENCY: Final = "USD"
 YES_OR_NO: Final[Mapping[str, bool]] = {"yes": True, "no": False}
 
 T = TypeVar("T")
@@ -156,7 +155,7 @@ def parse_flight_search(
     field, not only the first.
     """
     errors: list[FieldError] = []
-    values = parse_query(query_string, _PARAMETERS, errors)
+    values = parse_query(query_string, PARAMETERS, errors)
     parsed: dict[str, Any] = {}
 
     def read(field: str, parse: Callable[[str], object]) -> None:
@@ -211,7 +210,7 @@ def parse_flight_search(
     return search
 
 
-_PARAMETERS = frozenset(
+PARAMETERS: Final = frozenset(
     {
         "origin",
         "destination",

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import IO, Any
@@ -25,14 +27,18 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import connections, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from apps.flights.airports import airports, ground
 from apps.flights.models import OfferImport
-from apps.flights.offers.lines import GZIP_MAGIC, Line, Unreadable, lines
-from apps.flights.offers.ndjson import read_offer
+from apps.flights.offers.formats import NDJSON, SUFFIXES, reader
+from apps.flights.offers.journeys import Journeys
+from apps.flights.offers.lines import GZIP_MAGIC, Unreadable, lines
 from apps.flights.offers.normalised import NormalisedOffer, Refused
-from apps.flights.offers.staging import COLUMNS, staging_rows
+from apps.flights.offers.staging import COLUMNS, digest_of, staging_lines
+from apps.flights.sole import sole
+from apps.tenants.models import Enterprise
 from apps.tenants.offboarding import transaction_on
 from layoverhq.errors import Conflict, DomainError, InvalidInput
 from layoverhq.tenancy import OPERATOR, TenantRef, atomic, current_alias, tenant_scope
@@ -40,13 +46,18 @@ from layoverhq.tenancy import OPERATOR, TenantRef, atomic, current_alias, tenant
 log = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 262_144
-NOTE_SECONDS = 1.0
+# So many lines are read while the server stores as many before them.
+CHUNK_LINES = 10_000
+PROMPT_SECONDS = 0.0002
 # The table keeps no more of one file; all are counted.
 REJECTS_KEPT = 10_000
 MAXIMUM_WAITING = 20
 MAXIMUM_ATTEMPTS = 5
+# The file is kept, so that an operator can have it loaded after all.
+WORTH_ANOTHER = ("gave_up", "cancelled")
 STALLED_AFTER = timedelta(minutes=1)
 KEPT_FOR = timedelta(days=30)
+FILES_KEPT_FOR = timedelta(days=7)
 LOAD_TASK = "apps.flights.tasks.load_offer_imports"
 
 PENDING = (OfferImport.Status.QUEUED, OfferImport.Status.LOADING)
@@ -56,12 +67,13 @@ COPY_OFFERS = f"copy pg_temp.imported_offers ({COLUMNS}) from stdin"
 COPY_REJECTS = """
 copy pg_temp.imported_rejects (line, reason, field, detail, excerpt) from stdin
 """
-STORE = "select inserted, updated, unchanged, duplicates from store_imported_offers(%s, %s)"
+MERGE = "select inserted, updated, unchanged from merge_imported_offers(%s)"
+ENTER_REJECTS = "select enter_import_rejects(%s, %s)"
 FINISH = """
 update offer_imports
 set status = 'done', finished_at = clock_timestamp(), bytes_done = bytes_received, lines_done = %s,
-    inserted = %s, updated = %s, unchanged = %s, rejected = %s
-where id = %s
+    rejected = %s, inserted = %s, updated = %s, unchanged = %s
+where id = %s and status = 'loading'
 """
 
 
@@ -69,6 +81,22 @@ class ImportKeyReused(Conflict):
     """This Idempotency-Key came with another body."""
 
     code = "idempotency_conflict"
+
+
+class NotRetryable(Conflict):
+    """This import cannot be loaded again."""
+
+    code = "not_retryable"
+
+
+class NotCancellable(Conflict):
+    """This import has ended."""
+
+    code = "not_cancellable"
+
+
+class Cancelled(Exception):
+    """An operator ended the import while it was loaded."""
 
 
 class TooManyImports(DomainError):
@@ -115,7 +143,11 @@ def spool(stream: IO[bytes], *, expected: int) -> Spool:
 
 
 def receive_import(
-    *, tenant: TenantRef, body: Spool, idempotency_key: str | None = None
+    *,
+    tenant: TenantRef,
+    body: Spool,
+    content_type: str = NDJSON,
+    idempotency_key: str | None = None,
 ) -> OfferImport:
     """Keep a body to be loaded, unless it is here already; return its job.
 
@@ -133,11 +165,11 @@ def receive_import(
                 [f"receive offers {tenant.id}"],
             )
         own = OfferImport.objects.filter(enterprise_id=tenant.id)
-        if known := _known(own, body, idempotency_key):
+        if known := _known(own, body, content_type, idempotency_key):
             return known
         if own.filter(status__in=PENDING).count() >= MAXIMUM_WAITING:
             raise TooManyImports(f"At most {MAXIMUM_WAITING} imports wait at once.")
-        suffix = "ndjson.gz" if body.is_gzip else "ndjson"
+        suffix = SUFFIXES[content_type] + (".gz" if body.is_gzip else "")
         stored = default_storage.save(
             f"imports/{tenant.id}/{body.sha256[:16]}.{suffix}", File(body.file)
         )
@@ -145,6 +177,7 @@ def receive_import(
             received = OfferImport.objects.create(
                 enterprise_id=tenant.id,
                 idempotency_key=idempotency_key,
+                content_type=content_type,
                 content_sha256=body.sha256,
                 bytes_received=body.size,
                 file=stored,
@@ -162,15 +195,16 @@ def receive_import(
         return received
 
 
-def _known(own: Any, body: Spool, key: str | None) -> OfferImport | None:
+def _known(own: Any, body: Spool, content_type: str, key: str | None) -> OfferImport | None:
+    same = (body.sha256, content_type)
     if key is not None:
         named: OfferImport | None = own.filter(idempotency_key=key).first()
-        if named is not None and named.content_sha256 != body.sha256:
+        if named is not None and (named.content_sha256, named.content_type) != same:
             raise ImportKeyReused
         return named
     # An older one of the same content does not count: what came between may have changed offers.
     latest: OfferImport | None = own.order_by("-id").first()
-    if latest is None or latest.content_sha256 != body.sha256:
+    if latest is None or (latest.content_sha256, latest.content_type) != same:
         return None
     return None if latest.status == OfferImport.Status.FAILED else latest
 
@@ -193,6 +227,55 @@ def load_offer_imports(*, enterprise_id: UUID) -> int:
     return loaded
 
 
+def retry_import(*, job: OfferImport) -> OfferImport:
+    """Load a failed import once more, after what waits before it. Raises NotRetryable."""
+    with atomic():
+        locked = OfferImport.objects.select_for_update().get(pk=job.pk)
+        if why := retry_obstacle(locked):
+            raise NotRetryable(f"This import {why}.")
+        locked.status = OfferImport.Status.QUEUED
+        locked.attempts = 0
+        locked.problem_code = locked.problem = ""
+        locked.started_at = locked.finished_at = None
+        locked.bytes_done = locked.lines_done = locked.rejected = 0
+        locked.save()
+        transaction.on_commit(
+            lambda: current_app.send_task(
+                LOAD_TASK, kwargs={"enterprise_id": str(locked.enterprise_id)}
+            ),
+            using=current_alias(),
+            robust=True,
+        )
+    return locked
+
+
+def retry_obstacle(job: OfferImport) -> str:
+    """Return why an import cannot be loaded again, empty if it can."""
+    if job.status != OfferImport.Status.FAILED:
+        return "has not failed"
+    if not job.file:
+        return "has lost its file: the enterprise has to send it again"
+    later = OfferImport.objects.filter(
+        enterprise_id=job.enterprise_id, pk__gt=job.pk, status=OfferImport.Status.DONE
+    )
+    # It would bring back prices that newer ones have replaced.
+    return "is older than one that is loaded: the enterprise has to send it again" * later.exists()
+
+
+def cancel_import(*, job: OfferImport, now: datetime) -> OfferImport:
+    """End a waiting or loading import; nothing of it is loaded. Raises NotCancellable.
+
+    A worker that is at it notices after the lines that it has in hand.
+    """
+    with atomic():
+        locked = OfferImport.objects.select_for_update().get(pk=job.pk)
+        if locked.is_finished:
+            raise NotCancellable
+        _end(locked, "cancelled", "An operator cancelled it.", now)
+        log.warning("offer_import_cancelled", offer_import=str(job.pk))
+    return locked
+
+
 def stalled_imports() -> list[UUID]:
     """Return the enterprises whose imports should be moving and may not be."""
     waiting = OfferImport.objects.filter(
@@ -207,25 +290,29 @@ def purge_offer_imports(*, now: datetime) -> int:
     Bodies that a killed worker left behind go as well.
     """
     finished = OfferImport.objects.exclude(status__in=PENDING)
-    for left in finished.exclude(file=""):
+    for left in finished.exclude(file="").filter(
+        ~Q(problem_code__in=WORTH_ANOTHER) | Q(finished_at__lt=now - FILES_KEPT_FOR)
+    ):
         _discard(left)
+    _erase_strays()
     _, deleted = finished.filter(finished_at__lt=now - KEPT_FOR).delete()
     return deleted.get(OfferImport._meta.label, 0)
 
 
-@contextmanager
-def _sole(enterprise_id: UUID) -> Iterator[bool]:
-    """Hold the enterprise's advisory lock on a connection of its own."""
-    holder = connections[OPERATOR].copy(OPERATOR)
-    try:
-        with transaction_on(holder) as cursor:
-            cursor.execute(
-                "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))",
-                [f"load offers {enterprise_id}"],
-            )
-            yield cursor.fetchone()[0]
-    finally:
-        holder.close()
+def _erase_strays() -> None:
+    """Delete the bodies of enterprises that are gone."""
+    folders, _ = (
+        default_storage.listdir("imports") if default_storage.exists("imports") else ([], [])
+    )
+    living = {str(pk) for pk in Enterprise.objects.living().values_list("pk", flat=True)}
+    for folder in set(folders) - living:
+        _, files = default_storage.listdir(f"imports/{folder}")
+        for name in files:
+            default_storage.delete(f"imports/{folder}/{name}")
+
+
+def _sole(enterprise_id: UUID) -> AbstractContextManager[bool]:
+    return sole(f"load offers {enterprise_id}")
 
 
 def _load(job: OfferImport) -> None:
@@ -239,6 +326,8 @@ def _load(job: OfferImport) -> None:
     job.save()
     try:
         _store(job)
+    except Cancelled:
+        log.warning("offer_import_given_up", offer_import=str(job.pk))
     except Unreadable as error:
         _fail(job, error.code, error.detail)
     else:
@@ -247,13 +336,18 @@ def _load(job: OfferImport) -> None:
 
 
 def _fail(job: OfferImport, code: str, detail: str) -> None:
+    _end(job, code, detail, timezone.now())
+    if code not in WORTH_ANOTHER:
+        _discard(job)
+    log.warning("offer_import_failed", offer_import=str(job.pk), code=code)
+
+
+def _end(job: OfferImport, code: str, detail: str, now: datetime) -> None:
     job.status = OfferImport.Status.FAILED
     job.problem_code, job.problem = code, detail
-    job.finished_at = timezone.now()
+    job.finished_at = now
     # The counts of how far it was read stay as they were noted.
     job.save(update_fields=["status", "problem_code", "problem", "finished_at"])
-    _discard(job)
-    log.warning("offer_import_failed", offer_import=str(job.pk), code=code)
 
 
 def _discard(job: OfferImport) -> None:
@@ -262,53 +356,74 @@ def _discard(job: OfferImport) -> None:
     OfferImport.objects.filter(pk=job.pk).update(file="")
 
 
+Reject = tuple[int, str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Some lines of a file as COPY takes them, and how far the file is read with them."""
+
+    staged: str
+    days: tuple[date, date] | None
+    rejects: list[Reject]
+    rejected: int
+    lines: int
+    bytes: int
+
+
 @dataclass(slots=True)
 class _Reading:
-    """How far a file is read, and what was refused of it."""
+    """A file on its way through; one thread reads it."""
 
-    job: OfferImport
     file: IO[bytes]
+    content_type: str
+    journeys: Journeys = field(default_factory=Journeys)
     lines: int = 0
     rejected: int = 0
-    first_day: date | None = None
-    last_day: date | None = None
-    rejects: list[tuple[int, str, str, str, str]] = field(default_factory=list)
-    noted_at: float = field(default_factory=time.monotonic)
+    rejects: list[Reject] = field(default_factory=list)
+    offers: list[tuple[int, NormalisedOffer]] = field(default_factory=list)
 
-    def offers(self) -> Iterator[tuple[int, NormalisedOffer]]:
-        """Yield each usable offer with its line's number."""
-        zones, now = airports.get(), timezone.now()
+    def chunks(self) -> Iterator[_Chunk]:
+        """Yield the file by pieces. Raises Unreadable."""
+        read_line = reader(self.content_type, zones=airports.get(), now=timezone.now())
+        ends = CHUNK_LINES
         for line in lines(self.file, most_bytes=settings.IMPORT_UNPACKED_LIMIT_BYTES):
             self.lines = line.number
             try:
-                if line.refusal:
-                    raise line.refusal
-                offer = read_offer(line.text, zones=zones, now=now)
+                if (offer := read_line(line)) is not None:
+                    self.offers.append((line.number, offer))
             except Refused as refusal:
-                self._reject(line, refusal)
-            else:
-                day = offer.departure_day
-                self.first_day = min(self.first_day or day, day)
-                self.last_day = max(self.last_day or day, day)
-                yield line.number, offer
-            if time.monotonic() - self.noted_at >= NOTE_SECONDS:
-                self._note()
+                self._reject(line.number, refusal, line.excerpt)
+            if line.number >= ends:
+                ends = line.number + CHUNK_LINES
+                yield self._chunk()
+        yield self._chunk()
 
-    def _reject(self, line: Line, refusal: Refused) -> None:
+    def _reject(self, number: int, refusal: Refused, excerpt: str = "") -> None:
         self.rejected += 1
-        if len(self.rejects) < REJECTS_KEPT:
-            self.rejects.append(
-                (line.number, refusal.reason, refusal.field, refusal.detail, line.excerpt)
-            )
+        if self.rejected <= REJECTS_KEPT:
+            self.rejects.append((number, refusal.reason, refusal.field, refusal.detail, excerpt))
 
-    def _note(self) -> None:
-        """Save progress at once: the load has its transaction on another connection."""
-        self.noted_at = time.monotonic()
-        OfferImport.objects.filter(pk=self.job.pk).update(
-            bytes_done=min(self.file.tell(), self.job.bytes_received),
-            lines_done=self.lines,
-            rejected=self.rejected,
+    def _chunk(self) -> _Chunk:
+        staged = list(staging_lines(self.offers, known=ground.get()))
+        repeated = self.journeys.repeated(
+            [digest_of(line) for line in staged], [number for number, _ in self.offers]
         )
+        for position, first in repeated.items():
+            refusal = Refused("duplicate", "", f"Line {first} has the same offer.")
+            self._reject(self.offers[position][0], refusal)
+            staged[position] = ""
+        days = [offer.departure.text[:10] for _, offer in self.offers]
+        chunk = _Chunk(
+            staged="".join(staged),
+            days=(date.fromisoformat(min(days)), date.fromisoformat(max(days))) if days else None,
+            rejects=self.rejects,
+            rejected=self.rejected,
+            lines=self.lines,
+            bytes=self.file.tell(),
+        )
+        self.offers, self.rejects = [], []
+        return chunk
 
 
 def _store(job: OfferImport) -> None:
@@ -322,24 +437,74 @@ def _store(job: OfferImport) -> None:
     loader = connections[OPERATOR].copy(OPERATOR)
     try:
         with file, transaction_on(loader) as cursor:
-            reading = _Reading(job, file)
+            cursor.execute("set local temp_buffers = '64MB'")
             cursor.execute("select open_import_staging()")
-            with cursor.copy(COPY_OFFERS) as copy:
-                for row in staging_rows(reading.offers(), known=ground.get()):
-                    copy.write_row(row)
-            with cursor.copy(COPY_REJECTS) as copy:
-                for reject in reading.rejects:
-                    copy.write_row(reject)
-            if reading.first_day and reading.last_day:
-                _ensure_partitions(reading.first_day, reading.last_day)
-            cursor.execute(STORE, [job.enterprise_id, job.pk])
-            inserted, updated, unchanged, duplicates = cursor.fetchone()
-            rejected = reading.rejected + duplicates
-            cursor.execute(FINISH, [reading.lines, inserted, updated, unchanged, rejected, job.pk])
+            counts = [0, 0, 0]
+            days: tuple[date, date] | None = None
+            for chunk in _ahead(_Reading(file, job.content_type).chunks()):
+                if chunk.days:
+                    days = _partitioned(days, chunk.days)
+                with cursor.copy(COPY_OFFERS) as copy:
+                    copy.write(chunk.staged)
+                cursor.execute(MERGE, [job.enterprise_id])
+                counts = [sum(both) for both in zip(counts, cursor.fetchone(), strict=True)]
+                with cursor.copy(COPY_REJECTS) as copy:
+                    for reject in chunk.rejects:
+                        copy.write_row(reject)
+                _note(job, chunk)
+            cursor.execute(ENTER_REJECTS, [job.enterprise_id, job.pk])
+            cursor.execute(FINISH, [chunk.lines, chunk.rejected, *counts, job.pk])
+            if not cursor.rowcount:
+                raise Cancelled
     except psycopg.errors.ObjectNotInPrerequisiteState as error:
         raise Unreadable("enterprise_leaving", "The enterprise takes no offers.") from error
     finally:
         loader.close()
+
+
+def _ahead(chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
+    """Yield what another thread reads: a chunk while the server works at the one before."""
+    usual = sys.getswitchinterval()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="offer-reader") as pool:
+        context = copy_context()
+        # The thread that feeds the server needs the interpreter for a moment, thousands of times.
+        sys.setswitchinterval(PROMPT_SECONDS)
+
+        def read() -> _Chunk | None:
+            return context.run(next, chunks, None)
+
+        try:
+            upcoming = pool.submit(read)
+            while (chunk := upcoming.result()) is not None:
+                upcoming = pool.submit(read)
+                yield chunk
+        finally:
+            sys.setswitchinterval(usual)
+
+
+def _note(job: OfferImport, chunk: _Chunk) -> None:
+    """Save progress at once: the load has its transaction on another connection.
+
+    Raises Cancelled.
+    """
+    loading = OfferImport.objects.filter(pk=job.pk, status=OfferImport.Status.LOADING)
+    noted = loading.update(
+        bytes_done=min(chunk.bytes, job.bytes_received),
+        lines_done=chunk.lines,
+        rejected=chunk.rejected,
+    )
+    if not noted:
+        raise Cancelled
+
+
+def _partitioned(standing: tuple[date, date] | None, days: tuple[date, date]) -> tuple[date, date]:
+    """Make the partitions that days need beyond those that stand; return what stands then."""
+    first, last = days
+    if standing is not None:
+        first, last = min(first, standing[0]), max(last, standing[1])
+    if (first, last) != standing:
+        _ensure_partitions(first, last)
+    return first, last
 
 
 def _ensure_partitions(first: date, last: date) -> None:

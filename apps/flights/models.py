@@ -12,6 +12,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
+from apps.flights.providers import models as _providers  # noqa: F401  # where Django looks
 from apps.tenants.models import Enterprise
 from layoverhq.identifiers import UUID7, uuid7
 
@@ -237,6 +238,52 @@ class LayoverWeather(models.Model):
         return f"{self.airport_id} {self.hour:%Y-%m-%d %H:%M}"
 
 
+class ExchangeRate(models.Model):
+    """What one euro was worth in a currency on a day."""
+
+    class Source(models.TextChoices):
+        ECB = "ecb", "European Central Bank"
+        FILE = "file", "European Central Bank, by file"
+        MANUAL = "manual", "Entered by hand"
+
+    # The database's key is the currency with the day.
+    id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
+    currency = models.TextField(help_text="ISO 4217.")
+    rate_date = models.DateField("day")
+    per_euro = models.DecimalField(
+        max_digits=20, decimal_places=10, help_text="Units of the currency for one euro."
+    )
+    source = models.TextField(choices=Source.choices)
+    noted_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "exchange_rates"
+        ordering: ClassVar[list[str]] = ["-rate_date", "currency"]
+        permissions = (("fetch_exchangerate", "Can fetch exchange rates"),)
+
+    def __str__(self) -> str:
+        return f"{self.currency} {self.rate_date}"
+
+
+class ExchangeRateFetch(models.Model):
+    """A time that the central bank was asked for its rates."""
+
+    id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
+    address = models.TextField()
+    began_at = models.DateTimeField()
+    newest_date = models.DateField("newest day", null=True)
+    changed = models.IntegerField(default=0)
+    problem_code = models.TextField(blank=True)
+    problem = models.TextField(blank=True)
+
+    class Meta:
+        db_table = "exchange_rate_fetches"
+        ordering: ClassVar[list[str]] = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.began_at:%Y-%m-%d %H:%M}"
+
+
 class LayoverPreference(models.Model):
     """How often an enterprise's travellers chose a layover there."""
 
@@ -287,6 +334,10 @@ class OfferImport(models.Model):
     enterprise = models.ForeignKey(Enterprise, on_delete=models.CASCADE, related_name="+")
     status = models.TextField(choices=Status.choices, default=Status.QUEUED)
     idempotency_key = models.TextField(null=True, blank=True)  # noqa: DJ001  # unique, or none
+    content_type = models.TextField(
+        choices=[("application/x-ndjson", "NDJSON"), ("text/csv", "CSV")],
+        default="application/x-ndjson",
+    )
     content_sha256 = models.TextField()
     bytes_received = models.BigIntegerField()
     file = models.TextField(blank=True)
@@ -306,6 +357,10 @@ class OfferImport(models.Model):
     class Meta:
         db_table = "offer_imports"
         ordering: ClassVar[list[str]] = ["-id"]
+        permissions = (
+            ("retry_offerimport", "Can load a failed import again"),
+            ("cancel_offerimport", "Can cancel a waiting or loading import"),
+        )
 
     def __str__(self) -> str:
         return f"Import {self.pk}"
@@ -484,3 +539,101 @@ class ComposedDay(models.Model):
 
     def __str__(self) -> str:
         return f"Composed itineraries of {self.day}"
+
+
+class RouteDay(models.Model):
+    """What the shared inventory has on a route and day."""
+
+    id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
+    departure_day = models.DateField()
+    origin_airport = models.TextField("origin")
+    destination_airport = models.TextField("destination")
+    offers = models.IntegerField()
+    lowest_price_minor = models.BigIntegerField(help_text="In US cents.")
+    layover_offers = models.IntegerField("with a layover")
+    layovers = models.IntegerField()
+    layover_price_minor = models.BigIntegerField(
+        help_text="All offers with a layover together, in US cents."
+    )
+    layover_airports = models.JSONField(
+        default=dict, help_text="How many offers have a layover there."
+    )
+
+    class Meta:
+        db_table = "route_days"
+        verbose_name = "route"
+
+    def __str__(self) -> str:
+        return f"{self.origin_airport} to {self.destination_airport}, {self.departure_day}"
+
+
+class RouteDayRefresh(models.Model):
+    """When the routes of a day were last counted."""
+
+    day = models.DateField(primary_key=True)
+    offers = models.IntegerField()
+    refreshed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "route_day_refreshes"
+
+    def __str__(self) -> str:
+        return f"{self.day}"
+
+
+class PopularLayoverRoute(models.Model):
+    """A route with five or more shared offers that have a layover."""
+
+    route = models.TextField(primary_key=True, editable=False)
+    origin_airport = models.TextField("origin")
+    destination_airport = models.TextField("destination")
+    flight_count = models.BigIntegerField("offers", help_text="With a layover, of all days.")
+    avg_price = models.DecimalField(
+        "average price", max_digits=12, decimal_places=2, help_text="In US dollars."
+    )
+    avg_layovers = models.DecimalField("average layovers", max_digits=4, decimal_places=2)
+    layover_airports = ArrayField(
+        models.TextField(), help_text="Where most of its layovers are, at most five."
+    )
+    refreshed_at = models.DateTimeField("counted at")
+
+    class Meta:
+        db_table = "popular_layover_routes"
+        verbose_name = "popular route"
+
+    def __str__(self) -> str:
+        return f"{self.origin_airport} to {self.destination_airport}"
+
+
+class PartitionSize(models.Model):
+    """A partition, from the catalogue and the statistics."""
+
+    name = models.TextField(primary_key=True)
+    parent = models.TextField("table")
+    bounds = models.TextField()
+    estimated_rows = models.BigIntegerField(
+        null=True, help_text="As of the last analyse; empty if there was none."
+    )
+    dead_rows = models.BigIntegerField(null=True, help_text="Which the next vacuum takes away.")
+    table_bytes = models.BigIntegerField()
+    index_bytes = models.BigIntegerField()
+    vacuumed_at = models.DateTimeField(null=True)
+    analysed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "partition_sizes"
+        verbose_name = "partition"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SearchPlayground(Flight):
+    """The page where operators search as an enterprise does; it has no rows of its own."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = "search as an enterprise"
+        verbose_name_plural = "search playground"

@@ -6,13 +6,16 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import date
+from math import ceil, floor
 from typing import Any
 from uuid import UUID
 
 from apps.configs.runtime import configs
 from apps.flights.grammar import DAYLIGHT_MINUTES, Bounds, FlightSearch
 from apps.flights.models import InventoryLoad
+from apps.flights.money import BASE_CURRENCY
 from apps.flights.ranking import ranking_for
+from apps.flights.rates import shown
 from layoverhq.tenancy import TenantRef, fetch_in_scope
 
 SEARCH = "select search_flights(jsonb_populate_record(null::flight_search, %(asked)s::jsonb))"
@@ -28,7 +31,8 @@ def search_flights(
     """Return the answer's body as JSON, `{"results": […], "next": cursor or null}`.
 
     It is built in SQL and not parsed here. `context` is what flags are evaluated in, the
-    enterprise alone if it is missing. Raises QueryTimeout.
+    enterprise alone if it is missing. Raises QueryTimeout, and NoRate or StaleRate of a currency
+    that prices cannot be shown in.
     """
     rows = fetch_in_scope(
         tenant,
@@ -44,7 +48,7 @@ def asked_record(
     tenant: TenantRef, search: FlightSearch, *, context: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return a search of the tenant's as `search_record`, with its policy and its ranking."""
-    record = {**search_record(search), **_policy(tenant)}
+    record = {**search_record(search), **policy(tenant)}
     if search.explain or search.sort == "score":
         ranking = ranking_for(tenant, context or {"enterprise": str(tenant.id)})
         record["ranking"] = ranking.document()
@@ -52,23 +56,26 @@ def asked_record(
     return record
 
 
-def _policy(tenant: TenantRef) -> dict[str, Any]:
+def policy(tenant: TenantRef) -> dict[str, Any]:
     """Return what the tenant's configuration allows."""
     shortest, hubs, carriers = configs.together(
         "layover.min_duration", "search.banned_hubs", "search.banned_carriers", tenant=tenant
     )
-    policy: dict[str, Any] = {}
+    allowed: dict[str, Any] = {}
     if shortest:
-        policy["policy_layover_minutes"] = shortest
+        allowed["policy_layover_minutes"] = shortest
     if hubs:
-        policy["policy_airports"] = list(hubs)
+        allowed["policy_airports"] = list(hubs)
     if carriers:
-        policy["policy_carriers"] = list(carriers)
-    return policy
+        allowed["policy_carriers"] = list(carriers)
+    return allowed
 
 
 def search_record(search: FlightSearch) -> dict[str, Any]:
-    """Return the search as the SQL type flight_search names its attributes; null is left out."""
+    """Return the search as the SQL type flight_search names its attributes; null is left out.
+
+    Raises NoRate and StaleRate.
+    """
     record: dict[str, Any] = {
         "origin": search.origin,
         "destination": search.destination,
@@ -80,7 +87,7 @@ def search_record(search: FlightSearch) -> dict[str, Any]:
         "daylight": search.daylight,
         **_START,
         **_ends("duration", "minutes", search.duration),
-        **_ends("price", "minor", search.price),
+        **_prices(search),
         **_ends("depart", "minute", search.depart),
     }
     if search.max_layovers is not None:
@@ -116,6 +123,25 @@ def search_record(search: FlightSearch) -> dict[str, Any]:
     if search.after:
         record |= {"after_key": search.after.key, "after_id": str(search.after.id)}
     return record
+
+
+def _prices(search: FlightSearch) -> dict[str, Any]:
+    """Return the bounds of the price in our own currency, and what prices are shown in."""
+    if search.currency == BASE_CURRENCY:
+        return _ends("price", "minor", search.price)
+    rate, day = shown(search.currency)
+    bounds = search.price
+    if bounds is not None:
+        low, high = bounds.low, bounds.high
+        bounds = Bounds(
+            None if low is None else ceil(low / rate), None if high is None else floor(high / rate)
+        )
+    return {
+        **_ends("price", "minor", bounds),
+        "shown_currency": search.currency,
+        "shown_rate": str(rate),
+        "shown_rate_date": day.isoformat(),
+    }
 
 
 def _closed(bounds: Bounds[int] | None) -> tuple[int, int]:

@@ -14,9 +14,14 @@ from layoverhq.tenancy import atomic, current_alias
 
 log = structlog.get_logger(__name__)
 
+# Shared and private layovers have an index each.
 DAYS = """
-select distinct departure_day from flight_layovers
-where airport = %s and departure_day >= %s order by departure_day
+select departure_day from flight_layovers
+where enterprise_id is null and airport = %(airport)s and departure_day >= %(first)s
+union
+select departure_day from flight_layovers
+where enterprise_id is not null and airport = %(airport)s and departure_day >= %(first)s
+order by departure_day
 """
 STAYS = """
 select flight_id, position, origin, destination, arrives_at, departs_at from stays_at(%s, %s)
@@ -34,7 +39,7 @@ def restate_layovers(*, airport: str, now: datetime) -> int:
     """
     # The earliest day that still departs somewhere on Earth.
     with connections[current_alias()].cursor() as cursor:
-        cursor.execute(DAYS, [airport, (now - timedelta(days=1)).date()])
+        cursor.execute(DAYS, {"airport": airport, "first": (now - timedelta(days=1)).date()})
         days = [day for (day,) in cursor.fetchall()]
     changed = 0
     for day in days:

@@ -10,9 +10,17 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from apps.flights import composed_days, imports, operations, restating
+from apps.flights import (
+    composed_days,
+    imports,
+    operations,
+    popularity,
+    rate_operations,
+    restating,
+)
 from apps.flights.airports import ground
 from apps.flights.demo import PROVIDER
+from apps.flights.providers import tasks as _providers  # noqa: F401  # where Celery looks
 from apps.flights.queries import has_inventory
 from layoverhq.tenancy import operator_scope
 
@@ -85,3 +93,26 @@ def purge_offer_imports(**kwargs: Any) -> None:
     with operator_scope():
         purged = imports.purge_offer_imports(now=timezone.now())
     log.info("offer_imports_purged", imports=purged)
+
+
+@shared_task
+def fetch_exchange_rates(**kwargs: Any) -> None:
+    """Ask the European Central Bank for its reference rates."""
+    with operator_scope():
+        rate_operations.fetch_rates(now=timezone.now())
+
+
+@shared_task
+def reprice_offers(**kwargs: Any) -> None:
+    """Price offers in other currencies anew whose exchange rate has aged."""
+    with operator_scope():
+        repriced = rate_operations.reprice_offers(now=timezone.now())
+    log.info("offers_repriced", offers=repriced)
+
+
+@shared_task
+def refresh_popular_routes(**kwargs: Any) -> None:
+    """Count the shared offers of days that were loaded or expire, and rank their routes."""
+    with operator_scope():
+        days = popularity.refresh_popular_routes(now=timezone.now())
+    log.info("popular_routes_refreshed", days=days)

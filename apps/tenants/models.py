@@ -229,11 +229,16 @@ class Scope(models.TextChoices):
 
     FLIGHTS_READ = "flights:read", "Search flights"
     FLIGHTS_WRITE = "flights:write", "Import private offers"
+    LAYOVERS_READ = "layovers:read", "Analyse layovers"
     ACCOUNT_READ = "account:read", "Read the account: enterprise and keys"
     CONFIGS_READ = "configs:read", "Read configuration"
     CONFIGS_WRITE = "configs:write", "Override configuration"
     FLAGS_READ = "flags:read", "Evaluate feature flags"
     EVENTS_WRITE = "events:write", "Report what travellers did, for experiments"
+    TRIPS_READ = "trips:read", "Read travellers, saved searches, trips and alerts"
+    TRIPS_WRITE = "trips:write", "Change travellers, saved searches, trips and alerts"
+    WEBHOOKS_READ = "webhooks:read", "Read webhooks and their deliveries"
+    WEBHOOKS_WRITE = "webhooks:write", "Change webhooks, replay deliveries"
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -316,4 +321,76 @@ class Offboarding(models.Model):
 
     @property
     def percent(self) -> int:
+        return round(100 * self.rows_done / self.rows_total) if self.rows_total else 0
+
+
+class EnterpriseMove(models.Model):
+    """A move of an enterprise's travellers between the shared tables and an own schema."""
+
+    class Stage(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        PREPARING = "preparing", "Making the schema"
+        COPYING = "copying", "Copying"
+        CLEARING = "clearing", "Moved, dropping the empty schema"
+        DONE = "done", "Done"
+        CALLED_OFF = "called_off", "Called off: everything stayed where it was"
+
+    OPEN = (Stage.QUEUED, Stage.PREPARING, Stage.COPYING, Stage.CLEARING)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, db_default=UUID7(), editable=False)
+    enterprise = models.ForeignKey(Enterprise, on_delete=models.CASCADE, related_name="moves")
+    target = models.CharField("moves to", max_length=20, choices=Enterprise.Isolation.choices)
+    stage = models.CharField(max_length=20, choices=Stage.choices, default=Stage.QUEUED)
+    reason = models.CharField(max_length=300)
+    # Whoever asked for it; operators are nobody's rows, so that no key of a tenant leads to them.
+    actor_id = models.UUIDField(null=True, editable=False)
+    tables = models.JSONField(
+        default=list, help_text="Of each table: its rows, and the checksum that both places had."
+    )
+    rows_total = models.BigIntegerField(default=0)
+    rows_done = models.BigIntegerField(default=0)
+    table_now = models.CharField(max_length=100, blank=True)
+    attempts = models.IntegerField(default=0)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+    finished_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        db_table = "enterprise_moves"
+        ordering: ClassVar[list[str]] = ["-id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["enterprise"],
+                condition=models.Q(finished_at__isnull=True),
+                name="enterprise_moves_one_open",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(target__in=["pooled", "dedicated"]),
+                name="enterprise_moves_target_known",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(stage__in=["done", "called_off"], finished_at__isnull=False)
+                | models.Q(
+                    stage__in=["queued", "preparing", "copying", "clearing"],
+                    finished_at__isnull=True,
+                ),
+                name="enterprise_moves_stage_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        where = (
+            "an own schema" if self.target == Enterprise.Isolation.DEDICATED else "shared tables"
+        )
+        return f"{self.enterprise} to {where}"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.finished_at is not None
+
+    @property
+    def percent(self) -> int:
+        if self.stage == self.Stage.DONE:
+            return 100
         return round(100 * self.rows_done / self.rows_total) if self.rows_total else 0

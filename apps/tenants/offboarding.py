@@ -26,15 +26,15 @@ from django.utils import timezone
 from psycopg import sql
 
 from apps.tenants.models import Enterprise, Offboarding, User
-from apps.tenants.operations import WrongStatus, lock_enterprise
+from apps.tenants.operations import WrongStatus, drop_enterprise_schema, lock_enterprise
 from layoverhq.errors import InvalidInput
-from layoverhq.tenancy import OPERATOR, OWNER, atomic
+from layoverhq.tenancy import OPERATOR, atomic
 
 log = structlog.get_logger(__name__)
 
 CHUNK_ROWS = 5_000
 # Of no use outside, and not the enterprise's to have.
-SECRET_COLUMNS = ["password", "key_hash"]
+SECRET_COLUMNS = ["password", "key_hash", "sealed_secret", "old_sealed_secret"]
 # What stays: the fact of the departure, and who did what and when; and for a week which names
 # changed, by which processes catch up.
 KEPT_TABLES = frozenset({"audit_log", "offboardings", "snapshot_changes"})
@@ -150,7 +150,7 @@ def advance_offboarding(*, offboarding_id: UUID) -> None:
 
     A fault is noted on the offboarding and raised; the schedule tries again.
     """
-    with _sole(offboarding_id) as alone:
+    with sole(str(offboarding_id)) as alone:
         if not alone:
             log.info("offboarding_busy", offboarding=str(offboarding_id))
             return
@@ -168,14 +168,13 @@ def advance_offboarding(*, offboarding_id: UUID) -> None:
 
 
 @contextmanager
-def _sole(offboarding_id: UUID) -> Iterator[bool]:
-    """Hold the offboarding's advisory lock on a connection of its own."""
+def sole(work: str) -> Iterator[bool]:
+    """Hold the advisory lock of a piece of work, on a connection of its own; false if another is
+    at it."""
     holder = connections[OPERATOR].copy(OPERATOR)
     try:
         with transaction_on(holder) as cursor:
-            cursor.execute(
-                "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [str(offboarding_id)]
-            )
+            cursor.execute("select pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [work])
             yield cursor.fetchone()[0]
     finally:
         holder.close()
@@ -290,13 +289,8 @@ def _erase(offboarding: Offboarding) -> None:
         _note(offboarding, table_now=table.label)
         while erased := _erase_chunk(table, enterprise.pk):
             _note(offboarding, rows_done=offboarding.rows_done + erased)
-    if enterprise.is_dedicated:
-        with connections[OWNER].cursor() as cursor:
-            cursor.execute(
-                sql.SQL("drop schema if exists {} cascade").format(
-                    sql.Identifier(enterprise.schema_name)
-                )
-            )
+    # A pooled one may have an empty one, of a move that was called off.
+    drop_enterprise_schema(enterprise=enterprise)
     with atomic(), connections[OPERATOR].cursor() as cursor:
         cursor.execute("select erase_offboarded_trail(%s)", [enterprise.pk])
         Enterprise.objects.filter(pk=enterprise.pk).update(

@@ -7,10 +7,13 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
-from django.db import connections
+from django.core.management import call_command
+from django.db import connections, transaction
 from django.utils import timezone
+from psycopg import sql
 
 from apps.tenants.directory import token_hash
 from apps.tenants.models import (
@@ -246,12 +249,36 @@ def delete_user(*, user: User) -> User:
 def create_enterprise_schema(*, enterprise: Enterprise) -> None:
     """Make the own schema of a dedicated enterprise and migrate it, with the owner's role.
 
-    The caller marks the enterprise as dedicated once its rows have moved.
+    One that was left half made is completed. The caller marks the enterprise as dedicated once its
+    rows have moved.
     """
-    enterprise.create_schema(check_if_exists=True, verbosity=0)
     with connections[OWNER].cursor() as cursor:
-        cursor.execute(
-            "select format('grant usage on schema %%I to layoverhq_app, layoverhq_operator', %s)",
-            [enterprise.schema_name],
+        for text in (
+            "create schema if not exists {schema}",
+            "grant usage on schema {schema} to layoverhq_app, layoverhq_operator",
+        ):
+            name = sql.Identifier(enterprise.schema_name)
+            cursor.execute(sql.SQL(text).format(schema=name))
+    try:
+        call_command(
+            "migrate_schemas",
+            tenant=True,
+            schema_name=enterprise.schema_name,
+            interactive=False,
+            verbosity=0,
         )
-        cursor.execute(cursor.fetchone()[0])
+    finally:
+        # It leaves its connection in the schema, with what that finds first.
+        owner: Any = connections[OWNER]
+        owner.set_schema_to_public()
+
+
+def drop_enterprise_schema(*, enterprise: Enterprise) -> None:
+    """Drop the own schema, with the owner's role; it may be gone already.
+
+    Its foreign keys end with it, which locks `enterprises` for a moment and waits for its readers.
+    """
+    with transaction.atomic(using=OWNER), connections[OWNER].cursor() as cursor:
+        cursor.execute("set local lock_timeout = '5s'")
+        name = sql.Identifier(enterprise.schema_name)
+        cursor.execute(sql.SQL("drop schema if exists {} cascade").format(name))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from apps.tenants import offboarding
+from apps.tenants import moving, offboarding
 from layoverhq.tenancy import operator_scope
 
 
@@ -24,3 +24,18 @@ def resume_offboardings(**kwargs: Any) -> None:
     with operator_scope():
         for offboarding_id in offboarding.stalled_offboardings():
             advance_offboarding.delay(offboarding_id=str(offboarding_id))
+
+
+@shared_task
+def advance_enterprise_move(*, move_id: str, **kwargs: Any) -> None:
+    """Move an enterprise's travellers to or from its own schema."""
+    with operator_scope():
+        moving.advance_move(move_id=UUID(move_id))
+
+
+@shared_task
+def resume_enterprise_moves(**kwargs: Any) -> None:
+    """Take up moves that a killed worker or an absent broker left."""
+    with operator_scope():
+        for move_id in moving.stalled_moves():
+            advance_enterprise_move.delay(move_id=str(move_id))

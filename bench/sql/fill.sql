@@ -1,5 +1,6 @@
 -- Synthetic one-stop offers for routes %(first)s up to %(last)s: 14 days, 36 offers a route and
--- day, all values drawn from hashes, so that every run has the same rows but for their dates.
+-- day, all values drawn from hashes, so that every run has the same rows but for their dates. With
+-- %(expired)s each stands a second time, expired.
 with hub as materialized (
     select array_agg(iata order by iata) as codes
     from (select iata from airports where country = 'US' order by iata limit 300) as chosen
@@ -11,6 +12,7 @@ offer as (
         codes[1 + abs(hashint8(route * 1000 + k)) %% 300] as via,
         current_date + 1 + d as day,
         k,
+        gone,
         45 + abs(hashint8(route * 7919 + d * 101 + k)) %% 1155 as layover,
         60 + abs(hashint8(route * 104729 + k)) %% 240 as leg,
         9000 + abs(hashint8(route * 31 + d * 17 + k * 1299709)) %% 60000 as price,
@@ -18,7 +20,8 @@ offer as (
     from hub,
         generate_series(%(first)s::bigint, %(last)s::bigint - 1) as route,
         generate_series(0, 13) as d,
-        generate_series(0, 35) as k
+        generate_series(0, 35) as k,
+        generate_series(0, case when %(expired)s then 1 else 0 end) as gone
 ),
 stored as (
     insert into flights (
@@ -31,7 +34,10 @@ stored as (
         day + make_interval(mins => minute),
         day + make_interval(mins => minute + leg + layover + leg),
         price,
-        day + make_interval(mins => minute),
+        case when gone = 1
+            then now() - interval '30 minutes'
+            else day + make_interval(mins => minute)
+        end,
         day,
         leg + layover + leg,
         layover,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.admin.utils import quote
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, F, Q, Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -19,6 +19,7 @@ from apps.configs.models import ConfigChangeSet
 from apps.configs.runtime import configs
 from apps.flags.models import FeatureFlag, FlagVersion
 from apps.flights.models import InventoryLoad
+from apps.layovers.models import Experience, LayoverCacheCount, LayoverInput
 from apps.tenants.models import ApiKey, Enterprise
 from layoverhq.admin.schedules import overdue_tasks
 
@@ -157,6 +158,24 @@ def flags() -> list[dict[str, Any]]:
     ]
 
 
+def layovers() -> list[dict[str, Any]]:
+    """Tell how many analyses were found ready within a day, and where the weather fails."""
+    told = LayoverCacheCount.objects.filter(hour__gte=timezone.now() - timedelta(days=1)).aggregate(
+        found=Sum(F("hits") + F("stale")), missed=Sum("misses")
+    )
+    found, missed = told["found"] or 0, told["missed"] or 0
+    asked = found + missed
+    ratio = round(100 * found / asked) if asked else 0
+    failing = LayoverInput.objects.exclude(weather_problem="").count()
+    experiences = Experience.objects.active().count()
+    return [
+        _number("Analyses within a day", asked, _list("layovers_layoveranalysis")),
+        _number("Of these kept, per cent", ratio, _list("layovers_layoveranalysis")),
+        _number("Hubs without weather", failing, _list(HUBS, weather="failing"), "danger"),
+        _number("Experiences", experiences, _list("layovers_experience", is_active__exact=1)),
+    ]
+
+
 def schedules() -> dict[str, Any]:
     """Return the schedules that have missed their time, and how many are switched off."""
     overdue = overdue_tasks()
@@ -196,6 +215,7 @@ def events() -> list[dict[str, Any]]:
 CHANGE_SETS = "configs_configchangeset"
 FLAGS = "flags_featureflag"
 CHANGES = "flags_flagversion"
+HUBS = "layovers_layoverinput"
 BEAT = "django_celery_beat_periodictask"
 PANELS: tuple[tuple[str, str, Callable[[], Any]], ...] = (
     ("enterprises", "tenants.view_enterprise", enterprises),
@@ -203,6 +223,7 @@ PANELS: tuple[tuple[str, str, Callable[[], Any]], ...] = (
     ("offers", "flights.view_flight", offers),
     ("configuration", "configs.view_configchangeset", configuration),
     ("flags", "flags.view_featureflag", flags),
+    ("layovers", "layovers.view_layoveranalysis", layovers),
     ("schedules", "django_celery_beat.view_periodictask", schedules),
     ("events", "audit.view_auditevent", events),
 )

@@ -25,12 +25,15 @@ SETTINGS = {
 }
 
 
-def begin_statement(*, timeout_ms: int = 0) -> tuple[str, dict[str, str]]:
+def begin_statement(
+    *, timeout_ms: int = 0, one_snapshot: bool = False
+) -> tuple[str, dict[str, str]]:
     """Return BEGIN with the current context as one text, and its parameters by name.
 
     Everything is set with `is_local`, so that nothing outlives the transaction on a connection
-    that the next client may get.
+    that the next client may get. `one_snapshot`: it only reads, and all of it the same state.
     """
+    begin = "begin isolation level repeatable read, read only" if one_snapshot else "begin"
     bound = context.current()
     pairs = [
         (name, str(value)) for name, field in SETTINGS.items() if (value := getattr(bound, field))
@@ -41,13 +44,13 @@ def begin_statement(*, timeout_ms: int = 0) -> tuple[str, dict[str, str]]:
     if timeout_ms:
         pairs.append(("statement_timeout", str(timeout_ms)))
     if not pairs:
-        return "begin", {}
+        return begin, {}
     parameters: dict[str, str] = {}
     calls = []
     for number, (name, value) in enumerate(pairs):
         parameters |= {f"setting_{number}": name, f"value_{number}": value}
         calls.append(f"set_config(%(setting_{number})s, %(value_{number})s, true)")
-    return f"begin; select {', '.join(calls)}", parameters
+    return f"{begin}; select {', '.join(calls)}", parameters
 
 
 class NotConfigured(EnvironmentProblem, OperationalError):

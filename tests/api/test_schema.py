@@ -92,7 +92,7 @@ def test_document__every_operation__needs_a_key_and_tells_its_refusals():
             assert len(operation["security"]) == 1 + path.endswith(OFREP)
             assert operation["summary"]
             assert {"400", "401", "403", "503"} <= set(operation["responses"])
-            assert {"200", "202", "204"} & set(operation["responses"])
+            assert {"200", "201", "202", "204"} & set(operation["responses"])
             for status, response in operation["responses"].items():
                 if status >= "400":
                     refusal = JSON if path.endswith(OFREP) else PROBLEM_CONTENT_TYPE

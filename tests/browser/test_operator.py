@@ -21,6 +21,7 @@ PAGES = [
     "tenants/apikey/",
     "tenants/user/",
     "tenants/user/add/",
+    "storefront/storefront/",
     "flights/flight/",
     "flights/enterpriseflight/",
     "flights/airport/",

@@ -37,9 +37,7 @@ GUIDE = {
 # goes as soon as something reads its key, and has to by the time the app is there.
 AWAITED = {
     "api.rate_limit.default": "billing",
-    "weather.cache_ttl": "layovers",
-    "algorithm.weather_weight": "layovers",
-    "features.experimental_ml": "layovers",
+    "features.experimental_ml": "storefront",
 }
 
 
@@ -90,7 +88,8 @@ def test_categories__of_the_release__security_alone_is_protected():
     found = dict(ConfigCategory.objects.values_list("name", "is_protected"))
     names = {seed.name for seed in seeds() if isinstance(seed, DeclareCategory)}
     assert {name: found[name] for name in names} == {
-        "runtime": False, "business": False, "security": True,
+        "runtime": False, "business": False, "security": True, "providers": False,
+        "storefront": False,
     }  # fmt: skip
 
 

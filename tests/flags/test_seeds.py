@@ -24,10 +24,7 @@ GUIDE = {
 # Flags of the guide that the release has before the app whose feature they gate. An entry goes as
 # soon as something asks for its flag, and has to by the time the app is there.
 AWAITED = {
-    "enhanced_search": "layovers",
-    "real_time_weather": "layovers",
     "advanced_analytics": "billing",
-    "white_label_v2": "layovers",
 }
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
-from apps.flights.airports import airports
+from apps.flights.airports import airports, ground
 from apps.flights.models import EnterpriseFlight, Flight, FlightLayover, Offer
 from apps.tenants.models import Enterprise
 from layoverhq.tenancy import operator_scope
@@ -30,6 +30,18 @@ def unique_route() -> tuple[str, str]:
     codes = sorted(airports.get())
     origin, destination = divmod(next(_routes) * 7919 % len(codes) ** 2, len(codes))
     return (codes[origin], codes[destination]) if origin != destination else unique_route()
+
+
+def domestic_ground_minutes(airport: str) -> int:
+    """Return what a traveller within the country spends on the way to the city and back."""
+    known = ground.get()
+    place = known.index[airport]
+    return int(known.exit[place] // 2 + 2 * known.transfer[place] + known.buffer[place] // 2)
+
+
+def on_the_clock(moment: datetime, airport: str) -> str:
+    """Return a time as an offer tells it: the airport's own, with its offset."""
+    return moment.astimezone(ZoneInfo(airports.get()[airport])).isoformat(timespec="minutes")
 
 
 @dataclass
@@ -86,8 +98,8 @@ class Shop:
                 {
                     "origin": origin,
                     "destination": destination,
-                    "departs_at": moment.isoformat(timespec="minutes"),
-                    "arrives_at": lands.isoformat(timespec="minutes"),
+                    "departs_at": on_the_clock(moment, origin),
+                    "arrives_at": on_the_clock(lands, destination),
                     "minutes": flying_minutes,
                     "carrier": carriers[len(segments) % len(carriers)],
                 }

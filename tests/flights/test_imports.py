@@ -10,11 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.files.storage import default_storage
 from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
+from apps.audit.models import AuditEvent
 from apps.flights import imports
 from apps.flights.models import EnterpriseFlight, FlightLayover, OfferImport, OfferReject
 from apps.flights.offers.lines import LONGEST_LINE, Unreadable, lines
@@ -22,6 +24,7 @@ from apps.flights.tasks import load_offer_imports, purge_offer_imports, resume_o
 from apps.tenants.models import Enterprise, Scope
 from apps.tenants.offboarding import advance_offboarding, start_offboarding
 from layoverhq.tenancy import operator_scope
+from tests.flights.factories import domestic_ground_minutes
 from tests.flights.offers import day_ahead, line, with_segment
 from tests.tenants import factories as tenants
 
@@ -112,8 +115,12 @@ def test_import__good_lines__are_offers_that_only_its_sender_finds(
     assert found["private"] is True
     assert (found["provider"], found["price_minor"]) == ("import", 41_250)
     assert found["layovers"] == [
-        # Half an hour to the kerb, twice 45 minutes to town, and an hour before the departure.
-        {"airport": "DEN", "minutes": 505, "usable_minutes": 325, "daylight_minutes": 325}
+        {
+            "airport": "DEN",
+            "minutes": 505,
+            "usable_minutes": 505 - domestic_ground_minutes("DEN"),
+            "daylight_minutes": 505 - domestic_ground_minutes("DEN"),
+        }
     ]
     assert found["segments"][0]["flight_number"] == "UA 100"
     assert found["modelled"] == []
@@ -136,7 +143,7 @@ def test_import__refused_lines__are_named_and_the_rest_is_loaded(api, enterprise
             b'"' + b"x" * LONGEST_LINE + b'"\n',
             line(price="99.00", provider="second"),
             line(price="98.00"),
-            line(currency="EUR").rstrip(b"\n"),
+            line(currency="GEL").rstrip(b"\n"),
         ]
     )
     done = loaded(api, enterprise, body)
@@ -148,7 +155,7 @@ def test_import__refused_lines__are_named_and_the_rest_is_loaded(api, enterprise
         (5, "unknown_airport", "segments[0].origin"),
         (6, "line_too_long", ""),
         (8, "duplicate", ""),
-        (9, "currency_not_loadable", "currency"),
+        (9, "no_rate", "currency"),
     ]
     assert done["errors"][1]["excerpt"] == '{"price": "\N{REPLACEMENT CHARACTER}"}'
     assert len(done["errors"][3]["excerpt"]) == 200
@@ -297,7 +304,7 @@ def test_lines__one_without_end__is_skipped_and_never_held():
 
 def test_import__no_body_or_another_type__is_refused(api):
     assert problem_fields(send(api, b"")) == {"body": "required"}
-    response = api.post(IMPORT, line(), content_type="text/csv")
+    response = api.post(IMPORT, line(), content_type="text/plain")
     assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
     assert problem_fields(api.post(f"{IMPORT}?a=1", line(), content_type=NDJSON)) == {
         "a": "unknown"
@@ -478,3 +485,151 @@ def test_admin__import_that_failed__says_why(api, enterprise, admin_client):
     done = loaded(api, enterprise, gzip.compress(line())[:-9])
     page = admin_client.get(f"/admin/flights/offerimport/{done['id']}/change/").content.decode()
     assert "truncated_gzip: The gzip ends before its end." in page
+
+
+ADDRESS = "/admin/flights/offerimport/"
+ASKED = {"_form_submitted": "1", "reason": "Customer asked"}
+
+
+def last_event(job: dict[str, Any]) -> AuditEvent:
+    with operator_scope():
+        return AuditEvent.objects.filter(table_name="offer_imports", row_id=job["id"]).latest("id")
+
+
+def test_cancel__waiting_import__loads_nothing_and_can_be_loaded_after_all(
+    api, enterprise, admin_client, queued
+):
+    job = sent(api, line())
+    admin_client.post(f"{ADDRESS}{job['id']}/cancel/", ASKED)
+    load_offer_imports(enterprise_id=str(enterprise.pk))
+    assert asked(api, job)["problem"]["code"] == "cancelled"
+    assert last_event(job).reason == "Customer asked"
+    assert offers(enterprise) == []
+
+    admin_client.post(f"{ADDRESS}{job['id']}/retry/", {**ASKED, "reason": "After all"})
+    assert asked(api, job)["status"] == "queued"
+    assert last_event(job).reason == "After all"
+    assert queued == [str(enterprise.pk)] * 2
+    load_offer_imports(enterprise_id=str(enterprise.pk))
+    assert counts(asked(api, job)) == (1, 0, 0, 0)
+
+
+def test_cancel__import_that_is_loaded__stops_it_and_leaves_nothing(api, enterprise, monkeypatch):
+    monkeypatch.setattr(imports, "CHUNK_LINES", 5)
+    job = sent(api, b"".join(line(provider=f"p{number}") for number in range(30)))
+
+    def cancelled(*arguments: Any, **named: Any) -> Iterator[Any]:
+        for read in lines(*arguments, **named):
+            if read.number == 12:
+                with operator_scope():
+                    imports.cancel_import(
+                        job=OfferImport.objects.get(pk=job["id"]), now=timezone.now()
+                    )
+                # The reader's thread has a connection of its own here, and only here.
+                connections["operator"].close()
+            yield read
+
+    with monkeypatch.context() as patch:
+        patch.setattr(imports, "lines", cancelled)
+        load_offer_imports(enterprise_id=str(enterprise.pk))
+    done = asked(api, job)
+    assert (done["status"], done["problem"]["code"]) == ("failed", "cancelled")
+    assert offers(enterprise) == []
+
+
+def test_load__many_pieces__are_one_import(api, enterprise, monkeypatch):
+    monkeypatch.setattr(imports, "CHUNK_LINES", 7)
+    body = [line(provider=f"p{number}") for number in range(40)]
+    body[20] = body[3]
+    body[30] = b"{}\n"
+    done = loaded(api, enterprise, b"".join(body))
+    assert (counts(done), done["lines_done"]) == ((38, 0, 0, 2), 40)
+    assert [(error["line"], error["reason"], error["detail"]) for error in done["errors"]] == [
+        (21, "duplicate", "Line 4 has the same offer."),
+        (31, "missing", "Give a list of segments."),
+    ]
+    assert len(offers(enterprise)) == 38
+
+
+def test_load__last_piece_is_unreadable__nothing_of_it_stands(api, enterprise, monkeypatch):
+    monkeypatch.setattr(imports, "CHUNK_LINES", 50)
+    packed = gzip.compress(b"".join(line(provider=f"p{number}") for number in range(500)))
+    done = loaded(api, enterprise, packed[:-20])
+    assert (done["status"], done["problem"]["code"]) == ("failed", "truncated_gzip")
+    assert offers(enterprise) == []
+    with operator_scope():
+        assert not FlightLayover.objects.filter(enterprise=enterprise).exists()
+
+
+def test_retry__older_than_what_is_loaded__is_refused(api, enterprise, admin_client):
+    old = sent(api, line(price="1.00"))
+    admin_client.post(f"{ADDRESS}{old['id']}/cancel/", ASKED)
+    loaded(api, enterprise, line(price="2.00"))
+    page = admin_client.post(f"{ADDRESS}{old['id']}/retry/", ASKED, follow=True).content.decode()
+    assert "is older than one that is loaded" in page
+    assert asked(api, old)["status"] == "failed"
+    assert [offer.price_minor for offer in offers(enterprise)] == [200]
+
+
+def test_cancel__from_the_list__skips_what_has_ended(api, enterprise, admin_client):
+    done = loaded(api, enterprise, line())
+    waiting = sent(api, line(price="1.00"))
+    selected = {"action": "cancel_selected", "_selected_action": [done["id"], waiting["id"]]}
+    page = admin_client.post(ADDRESS, selected).content.decode()
+    assert "has ended" in page
+    admin_client.post(ADDRESS, {**selected, **ASKED, "confirmed": "1"})
+    assert asked(api, done)["status"] == "done"
+    assert asked(api, waiting)["problem"]["code"] == "cancelled"
+
+
+@pytest.mark.parametrize(("group", "status"), [("Import operators", 302), ("Import viewers", 403)])
+def test_cancel__group__may_what_its_name_says(api, group, status):
+    job = sent(api, line())
+    operator = tenants.make_operator(superuser=False)
+    with operator_scope():
+        operator.groups.add(Group.objects.get(name=group))
+    client = tenants.make_admin_client(operator)
+    assert client.get(f"{ADDRESS}{job['id']}/change/").status_code == 200
+    assert client.post(f"{ADDRESS}{job['id']}/cancel/", ASKED).status_code == status
+    assert asked(api, job)["status"] == ("failed" if status == 302 else "queued")
+
+
+def test_admin__refused_lines__are_counted_by_reason(api, enterprise, admin_client):
+    done = loaded(api, enterprise, b"{\n" * 3 + line(price="-1.00"))
+    page = admin_client.get(f"{ADDRESS}{done['id']}/change/").content.decode()
+    bars = page.partition('id="reasons"')[2].partition("</table>")[0]
+    assert bars.index("not_json") < bars.index("negative_price")
+    assert "3 lines, 75 %" in bars
+    assert "1 line, 25 %" in bars
+
+
+def test_purge__kept_files__go_after_a_week(api, enterprise):
+    job = sent(api, line())
+    with operator_scope():
+        imports.cancel_import(job=OfferImport.objects.get(pk=job["id"]), now=timezone.now())
+        stored = OfferImport.objects.get(pk=job["id"]).file
+    purge_offer_imports()
+    assert default_storage.exists(stored)
+    with operator_scope():
+        OfferImport.objects.filter(pk=job["id"]).update(
+            finished_at=timezone.now() - timedelta(days=8)
+        )
+    purge_offer_imports()
+    assert not default_storage.exists(stored)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"departs_at": "2027-03-14T02:30"}, "nonexistent_time"),
+        ({"departs_at": "2027-11-07T01:30"}, "ambiguous_time"),
+        ({"arrives_at": f"{day_ahead()}T05:00"}, "arrival_before_departure"),
+        ({"origin": "QQQ"}, "unknown_airport"),
+    ],
+)
+def test_import__line_that_cannot_be__is_named_and_the_rest_is_loaded(
+    api, enterprise, changes, reason
+):
+    done = loaded(api, enterprise, line(segments=with_segment(0, **changes)) + line())
+    assert counts(done) == (1, 0, 0, 1)
+    assert [(error["line"], error["reason"]) for error in done["errors"]] == [(1, reason)]

@@ -126,7 +126,7 @@ def test_expiry__after_the_departure__ends_with_the_departure():
         ({"price": "NaN"}, "invalid_price", "price"),
         ({"price": "999999999999.00"}, "price_too_large", "price"),
         ({"currency": "XXX"}, "unknown_currency", "currency"),
-        ({"currency": "EUR"}, "currency_not_loadable", "currency"),
+        ({"currency": "GEL"}, "no_rate", "currency"),
         ({"provider": "A b"}, "invalid_provider", "provider"),
         ({"carrier": "UAL"}, "invalid_carrier", "carrier"),
         ({"expires_at": "2026-12-01"}, "invalid_expiry", "expires_at"),

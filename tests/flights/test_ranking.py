@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 import pytest
@@ -23,6 +25,7 @@ from apps.flights.grammar import FlightSearch, Position
 from apps.flights.models import Flight, LayoverPlace, LayoverPreference, LayoverWeather, Offer
 from apps.flights.operations import set_layover_places, set_layover_weather
 from apps.flights.queries import search_flights
+from apps.flights.rates import Rate, rates
 from apps.tenants.models import Enterprise
 from layoverhq.tenancy import fetch_in_scope, operator_scope
 from tests.flights.factories import Shop
@@ -138,7 +141,7 @@ def test_score__explain_in_another_order__tells_the_same_score(
 
 
 def test_score__nothing_known_of_the_city__counts_what_is_known(api: Client, shop: Shop) -> None:
-    sell_stay(shop, "SLC", 360)
+    sell_stay(shop, "BTV", 360)
     with override_config(EQUAL):
         (offer,) = results(api, shop, explain="true")
     told = offer["explanation"]
@@ -200,12 +203,12 @@ def test_score__enhanced_search__knows_what_travellers_chose(
     shop: Shop,
     switch: Callable[[str, bool], None],
 ) -> None:
-    first, second = sell_stay(shop, "SLC", 300), sell_stay(shop, "MSP", 300)
+    first, second = sell_stay(shop, "BTV", 300), sell_stay(shop, "BGR", 300)
     with operator_scope():
         LayoverPreference.objects.bulk_create(
             [
-                LayoverPreference(enterprise=enterprise, airport_id="MSP", share=100),
-                LayoverPreference(enterprise=other_enterprise, airport_id="SLC", share=100),
+                LayoverPreference(enterprise=enterprise, airport_id="BGR", share=100),
+                LayoverPreference(enterprise=other_enterprise, airport_id="BTV", share=100),
             ]
         )
     with override_config({**EQUAL, "algorithm.preference_weight": 1.0}):
@@ -389,3 +392,56 @@ def test_flexible_days__walk_of_pages__neither_repeats_nor_skips(api: Client, sh
         assert seen == sorted(ids(*sold))
     finally:
         other.close()
+
+
+@pytest.fixture
+def euro() -> Iterator[None]:
+    """Let a dollar be 0.8 euros, and 120 yen, today."""
+    today = timezone.now().date()
+    held = {"USD": Rate(Decimal("1.25"), today), "JPY": Rate(Decimal(150), today)}
+    with patch.object(rates, "get", lambda: held):
+        yield
+
+
+def test_currency__another__prices_are_shown_and_bounded_in_it(
+    api: Client, shop: Shop, euro: None
+) -> None:
+    cheap, dear = shop.sell(price_minor=10_000), shop.sell(price_minor=20_001)
+    answer = api.get(SEARCH, {**shop.asked, "currency": "EUR"}).json()
+    assert [(each["price_minor"], each["price_currency"]) for each in answer["results"]] == [
+        (8_000, "EUR"),
+        (16_001, "EUR"),
+    ]
+    assert answer["prices"] == {
+        "currency": "EUR", "rate_date": timezone.now().date().isoformat()
+    }  # fmt: skip
+    yen = api.get(SEARCH, {**shop.asked, "currency": "JPY"}).json()["results"]
+    assert [each["price_minor"] for each in yen] == [12_000, 24_001]
+    for bounds, expected in (("..80", [cheap]), ("80..", [cheap, dear]), ("80.01..", [dear])):
+        found = results(api, shop, sort="price", currency="EUR", price=bounds)
+        assert [each["id"] for each in found] == ids(*expected)
+
+
+def test_currency__fare_named_in_it__is_shown_as_it_was_named(
+    api: Client, shop: Shop, euro: None
+) -> None:
+    shop.sell(price_minor=10_000, fare_minor=7_999, fare_currency="EUR", rate_date=shop.day)
+    (offer,) = api.get(SEARCH, {**shop.asked, "currency": "EUR"}).json()["results"]
+    assert offer["price_minor"] == 7_999
+    (offer,) = api.get(SEARCH, shop.asked).json()["results"]
+    assert (offer["price_minor"], offer["price_currency"]) == (10_000, "USD")
+    assert offer["fare"] == {
+        "price_minor": 7_999, "price_currency": "EUR", "rate_date": shop.day.isoformat()
+    }  # fmt: skip
+
+
+def test_currency__no_rate_or_an_old_one__is_named(api: Client, shop: Shop, euro: None) -> None:
+    shop.sell()
+    response = api.get(SEARCH, {**shop.asked, "currency": "CHF"})
+    assert response.status_code == 400
+    assert [(e["field"], e["code"]) for e in response.json()["errors"]] == [("currency", "no_rate")]
+    old = {"USD": Rate(Decimal("1.25"), timezone.now().date() - timedelta(days=11))}
+    with patch.object(rates, "get", lambda: old):
+        response = api.get(SEARCH, {**shop.asked, "currency": "EUR"})
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["code"] == "stale_rate"

@@ -42,6 +42,88 @@ PLANTERS: dict[str, str] = {
         insert into travellers (enterprise_id, reference, name)
         values (%(enterprise)s, uuidv7()::text, 'Ann')
     """,
+    "enterprise_moves": """
+        insert into enterprise_moves (
+            enterprise_id, target, stage, reason, tables, rows_total, rows_done, table_now,
+            attempts, error, updated_at, finished_at
+        ) values (%(enterprise)s, 'dedicated', 'done', '', '[]', 0, 0, '', 1, '', now(), now())
+    """,
+    "saved_searches": """
+        insert into saved_searches (id, enterprise_id, name, query, version)
+        values (uuidv7(), %(enterprise)s, 'planted', '', 1)
+    """,
+    "trips": """
+        with traveller as (
+            insert into travellers (enterprise_id, reference, name)
+            values (%(enterprise)s, uuidv7()::text, 'Ann')
+            returning id
+        )
+        insert into trips (
+            id, enterprise_id, traveller_id, status, offer_id, offer, origin, destination,
+            departure_at, arrival_at, price_minor, price_currency, layovers, version
+        )
+        select
+            uuidv7(), %(enterprise)s, id, 'planned', uuidv7(), '{}', 'ORD', 'DEN', now(), now(),
+            1, 'USD', '[]', 1
+        from traveller
+    """,
+    "price_alerts": """
+        with search as (
+            insert into saved_searches (id, enterprise_id, name, query, version)
+            values (uuidv7(), %(enterprise)s, 'planted', '', 1)
+            returning id
+        )
+        insert into price_alerts (
+            id, enterprise_id, saved_search_id, threshold_minor, layovers, state, seen, problem,
+            next_check_at, version
+        )
+        select uuidv7(), %(enterprise)s, id, 1, '', 'paused', '{}', '', now(), 1 from search
+    """,
+    "alert_events": """
+        with search as (
+            insert into saved_searches (id, enterprise_id, name, query, version)
+            values (uuidv7(), %(enterprise)s, 'planted', '', 1)
+            returning id
+        ), alert as (
+            insert into price_alerts (
+                id, enterprise_id, saved_search_id, threshold_minor, layovers, state, seen,
+                problem, next_check_at, version
+            )
+            select uuidv7(), %(enterprise)s, id, 1, '', 'paused', '{}', '', now(), 1 from search
+            returning id
+        )
+        insert into alert_events (
+            id, enterprise_id, alert_id, event, offers, offer_count, occurred_at
+        )
+        select uuidv7(), %(enterprise)s, id, 'planted', '[]', 0, now() from alert
+    """,
+    "webhook_endpoints": """
+        insert into webhook_endpoints (
+            enterprise_id, url, description, events, status, status_reason, sealed_secret,
+            old_sealed_secret, failures, last_error, version
+        ) values (
+            %(enterprise)s, 'https://planted.example.com', '', '{trip.created}', 'paused', '',
+            'sealed:planted:', '', 0, '', 1
+        )
+    """,
+    "webhook_deliveries": """
+        with endpoint as (
+            insert into webhook_endpoints (
+                enterprise_id, url, description, events, status, status_reason, sealed_secret,
+                old_sealed_secret, failures, last_error, version
+            ) values (
+                %(enterprise)s, 'https://planted.example.com', '', '{trip.created}', 'paused', '',
+                'sealed:planted:', '', 0, '', 1
+            )
+            returning id
+        )
+        insert into webhook_deliveries (
+            enterprise_id, endpoint_id, event_id, event, body, status, attempts, next_attempt_at,
+            last_excerpt, last_error
+        )
+        select %(enterprise)s, id, uuidv7(), 'trip.created', '{}', 'pending', 0, now(), '', ''
+        from endpoint
+    """,
     "flights": """
         insert into flights (
             enterprise_id, departure_day, departure_at, arrival_at, duration_minutes,
@@ -88,6 +170,25 @@ PLANTERS: dict[str, str] = {
         )
         select %(enterprise)s, id, 1, 'planted', '', '', '' from planted
     """,
+    "provider_routes": """
+        insert into provider_routes (
+            provider_id, enterprise_id, origin, destination, days_ahead, every_minutes, is_active
+        )
+        select id, %(enterprise)s, 'ORD', 'DEN', 1, 10080, false
+        from flight_providers where name = 'kiwi'
+    """,
+    "offer_confirmations": """
+        insert into offer_confirmations (
+            provider, origin, destination, day, enterprise_id, confirmed_at
+        ) values ('planted', 'ORD', 'DEN', current_date, %(enterprise)s, now())
+    """,
+    "provider_fetches": """
+        insert into provider_fetches (
+            provider_id, enterprise_id, origin, destination, day, status, finished_at
+        )
+        select id, %(enterprise)s, 'ORD', 'DEN', current_date, 'done', now()
+        from flight_providers where name = 'kiwi'
+    """,
     "config_release_tenants": """
         with planted as (
             insert into config_change_sets (title, reason, stage, problem, updated_at)
@@ -113,6 +214,12 @@ PLANTERS: dict[str, str] = {
     "tracked_events": """
         insert into tracked_events (occurred_at, enterprise_id, unit, event)
         values (now(), %(enterprise)s, uuidv7(), 'planted')
+    """,
+    "storefront_images": """
+        insert into storefront_images (enterprise_id, digest, width, height, content)
+        values (
+            %(enterprise)s, encode(sha256(uuidv7()::text::bytea), 'hex'), 1, 1, 'planted'::bytea
+        )
     """,
     # The trigger on system_configs tells of the rows above.
     "snapshot_changes": "",

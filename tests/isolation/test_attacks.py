@@ -553,7 +553,8 @@ def test_api_keys__runtime_role__reads_hashes_of_own_keys_only(field, app):
     [
         "users_groups", "users_user_permissions", "auth_group", "django_session",
         "django_admin_log", "django_celery_beat_periodictask", "partition_policies",
-        "django_migrations", "offboardings",
+        "django_migrations", "offboardings", "flight_providers", "provider_routes",
+        "provider_fetches", "provider_rejects",
     ],
 )  # fmt: skip
 def test_operators_tables__read_by_the_runtime_role__refused(app, table):

@@ -48,7 +48,9 @@ def test_tenant_tables__catalogue__are_found(database):
     assert found >= {
         "enterprises", "domains", "users", "api_keys", "offboardings", "travellers", "audit_log",
         "system_configs", "config_release_tenants", "snapshot_changes", "flag_exposures",
-        "tracked_events", "offer_imports", "offer_rejects",
+        "tracked_events", "offer_imports", "offer_rejects", "enterprise_moves", "saved_searches",
+        "trips", "price_alerts", "alert_events", "webhook_endpoints", "webhook_deliveries",
+        "provider_routes", "provider_fetches", "offer_confirmations",
     }  # fmt: skip
 
 
@@ -217,6 +219,8 @@ def test_security_definer_functions__of_the_runtime_role__are_the_known_ones(dat
     ) == {
         "api_key_directory()",
         "touch_api_key(uuid)",
+        # Whose pages a host name shows.
+        "site_directory()",
         # What a process holds for all its tenants, and how it keeps up: see apps/configs/runtime.
         "config_directory(text[])",
         "config_overrides(text[])",
@@ -234,6 +238,11 @@ def test_security_definer_functions__of_the_runtime_role__are_the_known_ones(dat
         "record_api_usage(jsonb)",
         # A tenant's own events.
         "record_tracked_events(jsonb)",
+        # Weather that it asked for and analyses that it made, which are nobody's own.
+        "record_weather(jsonb)",
+        "record_weather_failure(text[],text)",
+        "keep_layover_analysis(jsonb)",
+        "record_layover_hits(jsonb,bigint,bigint,bigint)",
         # What it tells the operators of itself.
         "report_process(uuid,text,text,integer,timestamp with time zone,jsonb)",
         "report_process_end(uuid)",
@@ -324,7 +333,12 @@ def test_runtime_role__grants__touch_tenants_and_reference_tables_only(database)
     )
     assert open_to_all <= {
         "snapshot_versions", "airports", "inventory_loads", "layover_places", "layover_weather",
-        "minimum_connection_times", "arrival_delays",
+        "experiences", "weather_observations", "layover_inputs",
+        # Shared by all who ask the same: who asked is in neither key nor result.
+        "layover_analyses_cache",
+        "minimum_connection_times", "arrival_delays", "exchange_rates",
+        # Counted of shared offers alone.
+        "popular_layover_routes",
         # Declarations only: their values are in system_configs, and a secret has no default.
         "config_keys", "config_categories",
     }  # fmt: skip

@@ -28,7 +28,7 @@ MANY = "/admin/tenants/enterprise/onboard_many/"
 LIST = "/admin/tenants/enterprise/"
 NO_INLINES = {
     f"{prefix}-{field}": value
-    for prefix in ("api_keys", "users", "domains")
+    for prefix in ("api_keys", "users", "domains", "moves")
     for field, value in (("TOTAL_FORMS", 0), ("INITIAL_FORMS", 0))
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connections, transaction
 from psycopg import errors, sql
@@ -82,7 +83,7 @@ def test_schema__made__has_travellers_with_the_same_walls(dedicated):
         ).fetchall()
         policies = superuser.execute(
             "select policyname::text, roles::text, qual, with_check from pg_policies"
-            " where schemaname = %s order by 1",
+            " where schemaname = %s and tablename = 'travellers' order by 1",
             [dedicated.schema_name],
         ).fetchall()
         triggers = superuser.execute(
@@ -95,13 +96,20 @@ def test_schema__made__has_travellers_with_the_same_walls(dedicated):
             " where conrelid = %s::regclass and contype = 'f'",
             [f"{dedicated.schema_name}.travellers"],
         ).fetchall()
-    assert tables == [("travellers", True, True, roles.OWNER)]
+    assert sorted(tables) == [
+        (name, True, True, roles.OWNER)
+        for name in ("alert_events", "price_alerts", "saved_searches", "travellers", "trips")
+    ]
     condition = "(enterprise_id = ( SELECT current_enterprise_id() AS current_enterprise_id))"
     assert policies == [
         ("operator_access", "{layoverhq_operator,layoverhq_owner}", "true", "true"),
         ("tenant_isolation", "{layoverhq_app}", condition, condition),
     ]
-    assert [name for (name,) in triggers] == ["travellers_audit", "travellers_audit_truncate"]
+    assert [name for (name,) in triggers] == [
+        "home_guard",
+        "travellers_audit",
+        "travellers_audit_truncate",
+    ]
     # Enterprises stay in public: one list of tenants.
     assert keys == [("enterprises",)]
 
@@ -271,7 +279,9 @@ def test_onboard__schema_name__is_reserved_and_makes_none(enterprise):
 def test_migrate_schemas__schema_that_lags_behind__is_brought_up(dedicated):
     with roles.connect_as(roles.OWNER) as owner:
         schema = sql.Identifier(dedicated.schema_name)
-        owner.execute(sql.SQL("drop table {}.travellers").format(schema))
+        for model in apps.get_app_config("trips").get_models():
+            table = sql.Identifier(dedicated.schema_name, model._meta.db_table)
+            owner.execute(sql.SQL("drop table {} cascade").format(table))
         owner.execute(
             sql.SQL("delete from {}.django_migrations where app = 'trips'").format(schema)
         )

@@ -4,7 +4,5 @@ from __future__ import annotations
 
 AWAITED = {
     "api.rate_limit.default": "the API's rate limit",
-    "weather.cache_ttl": "weather in layover analyses",
-    "algorithm.weather_weight": "the layover score",
     "features.experimental_ml": "learned ranking of the search",
 }

@@ -22,6 +22,7 @@ from apps.flights.api.serializers import (
 )
 from apps.flights.imports import Spool, receive_import, spool
 from apps.flights.models import OfferImport, OfferReject
+from apps.flights.offers.formats import CSV, NDJSON
 from apps.tenants.api.authentication import principal_of
 from apps.tenants.models import Scope
 from layoverhq.errors import FieldError, InvalidInput
@@ -29,7 +30,6 @@ from layoverhq.openapi import JSON, problem_responses
 from layoverhq.query_string import parse_query
 from layoverhq.tenancy import tenant_scope
 
-NDJSON = "application/x-ndjson"
 ENCODINGS = ("", "identity", "gzip")
 PAGE = 100
 LARGEST_LINE_NUMBER = 2**62
@@ -37,8 +37,6 @@ LARGEST_LINE_NUMBER = 2**62
 
 class SpoolingParser(BaseParser):
     """Moves the body to a file; raises InvalidInput of an incomplete one."""
-
-    media_type = NDJSON
 
     def parse(
         self,
@@ -50,18 +48,27 @@ class SpoolingParser(BaseParser):
         return spool(stream, expected=int(request.META.get("CONTENT_LENGTH") or 0))
 
 
+class LinesParser(SpoolingParser):
+    media_type = NDJSON
+
+
+class TableParser(SpoolingParser):
+    media_type = CSV
+
+
 class FlightImportView(APIView):
     required_scope = Scope.FLIGHTS_WRITE
-    parser_classes = (SpoolingParser,)
+    parser_classes = (LinesParser, TableParser)
 
     @extend_schema(
         operation_id="import_flights",
-        summary="Send private offers, one JSON object a line",
+        summary="Send private offers, one a line",
         description=(
-            "Plain or gzip. The offers are loaded by a job, all that can be used at once; ask for"
-            " it under its id. The same body, or the same Idempotency-Key, is the same job."
+            "As JSON objects or as CSV with a header, plain or gzip. The offers are loaded by a"
+            " job, all that can be used at once; ask for it under its id. The same body, or the"
+            " same Idempotency-Key, is the same job."
         ),
-        request={NDJSON: OpenApiTypes.BINARY},
+        request={NDJSON: OpenApiTypes.BINARY, CSV: OpenApiTypes.BINARY},
         parameters=[
             OpenApiParameter(
                 "Idempotency-Key",
@@ -93,6 +100,7 @@ class FlightImportView(APIView):
             job = receive_import(
                 tenant=principal_of(request).tenant,
                 body=body,
+                content_type=CSV if _media_type(request) == CSV else NDJSON,
                 idempotency_key=request.headers.get("Idempotency-Key"),
             )
         return Response(OfferImportSerializer(job).data, status=202)
@@ -135,6 +143,10 @@ class FlightImportJobView(APIView):
             "next": rejects[PAGE - 1].line if len(rejects) > PAGE else None,
         }
         return Response({**OfferImportSerializer(job).data, **page})
+
+
+def _media_type(request: Request) -> str:
+    return (request.content_type or "").partition(";")[0].strip().lower()
 
 
 def _after(query_string: str) -> int:

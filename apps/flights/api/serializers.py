@@ -56,7 +56,7 @@ class FareSerializer(serializers.Serializer[None]):
     rate_date = serializers.DateField(help_text="Of the exchange rate that the price is by.")
 
 
-class ComponentSerializer(serializers.Serializer[None]):
+class ScoreComponentSerializer(serializers.Serializer[None]):
     weight = serializers.FloatField(min_value=0)
     value = serializers.FloatField(
         required=False, min_value=0, max_value=1, help_text="Missing where it is not known."
@@ -71,7 +71,7 @@ class ScoreExplanationSerializer(serializers.Serializer[None]):
     confidence = serializers.FloatField(
         required=False, min_value=0, max_value=1, help_text="The known components' share of weight."
     )
-    components = serializers.DictField(child=ComponentSerializer(), required=False)
+    components = serializers.DictField(child=ScoreComponentSerializer(), required=False)
     best_price_minor = serializers.IntegerField(
         help_text="Of the route and days, in US cents: what `premium` compares with."
     )
@@ -82,6 +82,11 @@ class RankingSerializer(serializers.Serializer[None]):
     score_version = serializers.IntegerField(help_text="Of the formula.")
     source = serializers.CharField(help_text="Where the weights come from.")  # type: ignore[assignment]  # a name of DRF's own
     weights = serializers.DictField(child=serializers.FloatField())
+
+
+class PricesSerializer(serializers.Serializer[None]):
+    currency = serializers.CharField(help_text="ISO 4217.")
+    rate_date = serializers.DateField(help_text="Of the reference rate that they are shown by.")
 
 
 class RefusingFilterSerializer(serializers.Serializer[None]):
@@ -147,6 +152,9 @@ class FlightSearchResponseSerializer(serializers.Serializer[None]):
     results = OfferSerializer(many=True)
     next = serializers.CharField(
         allow_null=True, help_text="The `cursor` of the next page; null on the last one."
+    )
+    prices = PricesSerializer(
+        required=False, help_text="What prices are shown in, where that is not US dollars."
     )
     ranking = RankingSerializer(
         required=False, help_text="By what scores are made; with `sort=score` or `explain=true`."

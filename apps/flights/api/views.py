@@ -10,9 +10,9 @@ from rest_framework.views import APIView
 
 from apps.flags.context import request_context
 from apps.flights.airports import airports
-from apps.flights.api.parameters import SEARCH_PARAMETERS
 from apps.flights.api.serializers import FlightSearchResponseSerializer
 from apps.flights.grammar import parse_flight_search
+from apps.flights.parameters import SEARCH_PARAMETERS
 from apps.flights.queries import search_flights
 from apps.tenants.api.authentication import principal_of
 from apps.tenants.models import Scope

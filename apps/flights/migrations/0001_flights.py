@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
             database_operations=[
                 InstallSQL("flights", "airports", digest="2ac7637eb64e5263"),
                 InstallSQL("flights", "flights", digest="ad5bc98cb561ff14"),
-                InstallSQL("flights", "flight_layovers", digest="d6ecdaa5d1a632f2"),
+                InstallSQL("flights", "flight_layovers", digest="af5a1773c0c2d182"),
                 InstallSQL("flights", "inventory_loads", digest="1219324248195e73"),
             ],
             state_operations=[

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     ]
     operations = [
         migrations.SeparateDatabaseAndState(
-            database_operations=[InstallSQL("flights", "offer_imports", digest="77862fdd5c8d3ae1")],
+            database_operations=[InstallSQL("flights", "offer_imports", digest="79484ae0e1c4cbf9")],
             state_operations=[
                 migrations.CreateModel(
                     name="OfferImport",
@@ -42,6 +42,13 @@ class Migration(migrations.Migration):
                             ),
                         ),
                         ("idempotency_key", models.TextField(blank=True, null=True)),
+                        (
+                            "content_type",
+                            models.TextField(
+                                choices=[("application/x-ndjson", "NDJSON"), ("text/csv", "CSV")],
+                                default="application/x-ndjson",
+                            ),
+                        ),
                         ("content_sha256", models.TextField()),
                         ("bytes_received", models.BigIntegerField()),
                         ("file", models.TextField(blank=True)),
@@ -74,6 +81,10 @@ class Migration(migrations.Migration):
                     options={
                         "db_table": "offer_imports",
                         "ordering": ["-id"],
+                        "permissions": (
+                            ("retry_offerimport", "Can load a failed import again"),
+                            ("cancel_offerimport", "Can cancel a waiting or loading import"),
+                        ),
                     },
                 ),
                 migrations.CreateModel(

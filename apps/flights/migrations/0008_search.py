@@ -39,19 +39,18 @@ def banned(name: str, pattern: str, description: str) -> DeclareConfig:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("flights", "0005_layover_places"),
-        ("flights", "0005_connection_times"),
+        ("flights", "0007_exchange_rates"),
         ("configs", "0003_groups"),
     ]
     operations = [
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 InstallSQL("flights", "layover_preferences", digest="c75aaf25f2007798"),
-                InstallSQL("flights", "restate_ground", digest="5a77bfa208a87261"),
+                InstallSQL("flights", "restate_ground", digest="f6bd3f5f14fb86b5"),
                 InstallSQL("flights", "search_offers", digest="029f30139eca0846"),
-                InstallSQL("flights", "search_matches", digest="c09a0ef2c20196a4"),
+                InstallSQL("flights", "search_matches", digest="e1b4541c995935c1"),
                 InstallSQL("flights", "search_score", digest="cc8153b8b73f9b28"),
-                InstallSQL("flights", "search_flights", digest="736534a184323305"),
+                InstallSQL("flights", "search_flights", digest="07c045cbe582998d"),
             ],
             state_operations=[
                 migrations.CreateModel(

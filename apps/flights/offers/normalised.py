@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
+from apps.flights.ground import minute_of, moment_of
+
 MAXIMUM_SEGMENTS: Final = 10
 # The longest flight of today takes under 19 hours; some tickets call a stop on the way no stop.
 LONGEST_SEGMENT: Final = timedelta(hours=36)
 LONGEST_JOURNEY: Final = timedelta(days=10)
+SEGMENT_FIELDS: Final = tuple(f"segments[{position}]" for position in range(MAXIMUM_SEGMENTS))
 HORIZON: Final = timedelta(days=365)
 
 CARRIER: Final = re.compile(r"[A-Z0-9]{2}", re.ASCII)
@@ -28,6 +31,18 @@ NAME: Final = re.compile(r"[A-Za-z0-9 ._/-]{1,40}", re.ASCII)
 CABINS: Final = ("economy", "premium_economy", "business", "first")
 
 MINUTE = timedelta(minutes=1)
+DAY_MINUTES: Final = 24 * 60
+
+_CLOCK: Final = {
+    f"{hour:02}:{minute:02}": hour * 60 + minute for hour in range(24) for minute in range(60)
+}
+_DATE: Final = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_LONGEST_TIME: Final = 32
+# A file asks for the same days in the same zones again and again.
+_REMEMBERED: Final = 65_536
+_LONGEST_SEGMENT_MINUTES: Final = LONGEST_SEGMENT // MINUTE
+_LONGEST_JOURNEY_MINUTES: Final = LONGEST_JOURNEY // MINUTE
+_HORIZON_SECONDS: Final = HORIZON.total_seconds()
 
 
 class Refused(Exception):
@@ -40,22 +55,39 @@ class Refused(Exception):
         super().__init__(f"{field}: {detail}" if field else detail)
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A minute at an airport: on its clock, in its zone, and in UTC."""
+# None of these refers to what refers to it: the garbage collector need not look at them.
 
-    local: datetime
+
+class Moment(Struct, frozen=True, gc=False):
+    """A minute at an airport: on its clock, in its zone, and in UTC.
+
+    `text` is the local time with its offset, ISO 8601 to the minute; `minute` counts from 1970 in
+    UTC, and `offset` is what the clock shows less UTC, in minutes.
+    """
+
+    text: str
     zone: str
-    at: datetime
+    minute: int
+    offset: int
 
     @property
-    def text(self) -> str:
-        """The local time with its offset, ISO 8601 to the minute."""
-        return self.local.isoformat(timespec="minutes")
+    def local(self) -> datetime:
+        return self.at.astimezone(zone_of(self.zone))
+
+    @property
+    def at(self) -> datetime:
+        return moment_of(self.minute)
+
+    @property
+    def day(self) -> date:
+        return date.fromisoformat(self.text[:10])
+
+    @property
+    def clock_minute(self) -> int:
+        return _CLOCK[self.text[11:16]]
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True, gc=False):
     """One flight of a journey, and how one comes to it from the one before."""
 
     origin: str
@@ -75,30 +107,32 @@ class Segment:
 
     @property
     def minutes(self) -> int:
-        return (self.arrival.at - self.departure.at) // MINUTE
+        return self.arrival.minute - self.departure.minute
 
     def document(self) -> dict[str, Any]:
         """Return what a traveller reads of it; what is not known is left out."""
-        optional = {
-            "flight_number": self.flight_number,
-            "origin_terminal": self.origin_terminal,
-            "destination_terminal": self.destination_terminal,
-            "cabin": self.cabin,
-            "fare_basis": self.fare_basis,
-        }
-        return {
+        document: dict[str, Any] = {
             "origin": self.origin,
             "destination": self.destination,
             "departs_at": self.departure.text,
             "arrives_at": self.arrival.text,
             "minutes": self.minutes,
             "carrier": self.carrier,
-            **{name: value for name, value in optional.items() if value},
         }
+        if self.flight_number:
+            document["flight_number"] = self.flight_number
+        if self.origin_terminal:
+            document["origin_terminal"] = self.origin_terminal
+        if self.destination_terminal:
+            document["destination_terminal"] = self.destination_terminal
+        if self.cabin:
+            document["cabin"] = self.cabin
+        if self.fare_basis:
+            document["fare_basis"] = self.fare_basis
+        return document
 
 
-@dataclass(frozen=True, slots=True)
-class Layover:
+class Layover(Struct, frozen=True, gc=False):
     """The time between two segments: at `airport`, and at `next_airport` where that is another."""
 
     airport: str
@@ -117,20 +151,25 @@ class Layover:
         document: dict[str, Any] = {"airport": self.airport, "minutes": self.minutes}
         if self.airport_change:
             document["next_airport"] = self.next_airport
-        for flag in ("terminal_change", "self_transfer", "bag_recheck"):
-            if getattr(self, flag):
-                document[flag] = True
+        if self.terminal_change:
+            document["terminal_change"] = True
+        if self.self_transfer:
+            document["self_transfer"] = True
+        if self.bag_recheck:
+            document["bag_recheck"] = True
         return document
 
 
-@dataclass(frozen=True, slots=True)
-class NormalisedOffer:
+class NormalisedOffer(Struct, frozen=True, gc=False):
     """A priced journey. `normalised` makes the ones that can be stored."""
 
     provider: str
     carrier: str
     fare_minor: int
     fare_currency: str
+    # The same in the currency that offers are compared in; the rate's day, if it is another.
+    price_minor: int
+    rate_date: date | None
     segments: tuple[Segment, ...]
     # It ends with the departure at the latest; a deadline for ticketing is none.
     expires_at: datetime
@@ -145,15 +184,15 @@ class NormalisedOffer:
 
     @property
     def departure_day(self) -> date:
-        return self.departure.local.date()
+        return self.departure.day
 
     @property
     def departure_minute(self) -> int:
-        return self.departure.local.hour * 60 + self.departure.local.minute
+        return self.departure.clock_minute
 
     @property
     def duration_minutes(self) -> int:
-        return (self.arrival.at - self.departure.at) // MINUTE
+        return self.arrival.minute - self.departure.minute
 
     @property
     def self_transfer(self) -> bool:
@@ -166,7 +205,7 @@ class NormalisedOffer:
             Layover(
                 airport=before.destination,
                 next_airport=after.origin,
-                minutes=(after.departure.at - before.arrival.at) // MINUTE,
+                minutes=after.departure.minute - before.arrival.minute,
                 terminal_change=bool(
                     before.destination == after.origin
                     and before.destination_terminal
@@ -181,30 +220,24 @@ class NormalisedOffer:
 
     @property
     def search_hash(self) -> UUID:
+        return UUID(bytes=self.digest)
+
+    @property
+    def digest(self) -> bytes:
         """Equal for the same segments, carrier and fare of a provider, whatever the price is.
 
         The fare is the cabin and fare basis of each segment: a new price changes an offer, and
         does not stand beside the old one.
         """
-        named = [
-            self.provider,
-            self.carrier,
-            *(
-                [
-                    segment.origin,
-                    segment.destination,
-                    int(segment.departure.at.timestamp()),
-                    int(segment.arrival.at.timestamp()),
-                    segment.carrier,
-                    segment.flight_number,
-                    segment.cabin,
-                    segment.fare_basis,
-                ]
-                for segment in self.segments
-            ),
+        # No field has a bar in it, and none a line's end.
+        named = [f"{self.provider}|{self.carrier}"]
+        named += [
+            f"{segment.origin}|{segment.destination}|{segment.departure.minute}"
+            f"|{segment.arrival.minute}|{segment.carrier}|{segment.flight_number}"
+            f"|{segment.cabin}|{segment.fare_basis}"
+            for segment in self.segments
         ]
-        text = json.dumps(named, separators=(",", ":"))
-        return UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
+        return hashlib.blake2b("\n".join(named).encode(), digest_size=16).digest()
 
 
 def moment(given: str, airport: str, zones: Mapping[str, str], field: str) -> Moment:
@@ -213,34 +246,75 @@ def moment(given: str, airport: str, zones: Mapping[str, str], field: str) -> Mo
     Raises Refused: invalid_time, offset_mismatch, and, at a change of clocks, nonexistent_time,
     or ambiguous_time where no offset tells which of the two it is.
     """
+    zone = zones[airport]
+    if given[10:11] == "T":
+        minute = _CLOCK.get(given[11:])
+        if minute is not None and (usual := _usual_day(given[:10], zone)) is not None:
+            midnight, offset, written = usual
+            return Moment(given + written, zone, midnight + minute, offset)
+    read = _unusual_moment(given, zone) if len(given) <= _LONGEST_TIME else _NO_TIME
+    if isinstance(read, Moment):
+        return read
+    reason, detail = read
+    raise Refused(reason, field, detail)
+
+
+_Fault = tuple[str, str]
+_NO_TIME: Final = (
+    "invalid_time",
+    "Write a local time to the minute, such as 2026-12-01T08:30.",
+)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _usual_day(day: str, zone_name: str) -> tuple[int, int, str] | None:
+    """Return a day's first minute since 1970, and its offset in minutes and as it is written.
+
+    None where there is no such day, and where its clocks are changed, or tell seconds.
+    """
+    if not _DATE.fullmatch(day):
+        return None
+    zone = zone_of(zone_name)
     try:
-        parsed = datetime.fromisoformat(given) if len(given) <= 32 else None
+        midnight = datetime.fromisoformat(day)
+        hours = [midnight + timedelta(hours=hour) for hour in range(25)]
+        readings = {
+            hour.replace(tzinfo=zone, fold=fold).utcoffset() for hour in hours for fold in (0, 1)
+        }
+    except (ValueError, OverflowError):
+        return None
+    offset, *others = readings
+    if others or offset is None or offset % MINUTE:
+        return None
+    standing = midnight.replace(tzinfo=zone)
+    return minute_of(standing), offset // MINUTE, standing.isoformat(timespec="minutes")[16:]
+
+
+def _unusual_moment(given: str, zone_name: str) -> Moment | _Fault:
+    try:
+        parsed = datetime.fromisoformat(given)
     except ValueError:
-        parsed = None
-    if parsed is None or "T" not in given or parsed.second or parsed.microsecond:
-        detail = "Write a local time to the minute, such as 2026-12-01T08:30."
-        raise Refused("invalid_time", field, detail)
-    zone_name = zones[airport]
-    zone = _zone(zone_name)
-    naive = parsed.replace(tzinfo=None)
+        return _NO_TIME
+    if "T" not in given or parsed.second or parsed.microsecond:
+        return _NO_TIME
+    zone = zone_of(zone_name)
     try:
-        standing = _standing(naive, zone)
-    except OverflowError as error:
-        raise Refused("invalid_time", field, "This time lies outside of the calendar.") from error
+        standing = _standing(parsed.replace(tzinfo=None), zone)
+    except OverflowError:
+        return "invalid_time", "This time lies outside of the calendar."
     if not standing:
-        detail = f"Clocks in {zone_name} skip this time."
-        raise Refused("nonexistent_time", field, detail)
+        return "nonexistent_time", f"Clocks in {zone_name} skip this time."
     offset = parsed.utcoffset()
     if offset is not None:
         standing = {at for at in standing if at == parsed}
         if not standing:
-            detail = f"Clocks in {zone_name} have another offset then."
-            raise Refused("offset_mismatch", field, detail)
+            return "offset_mismatch", f"Clocks in {zone_name} have another offset then."
     if len(standing) > 1:
-        detail = f"Clocks in {zone_name} show this time twice: give its offset."
-        raise Refused("ambiguous_time", field, detail)
+        return "ambiguous_time", f"Clocks in {zone_name} show this time twice: give its offset."
     (at,) = standing
-    return Moment(at.astimezone(zone), zone_name, at)
+    local = at.astimezone(zone)
+    shown = (local.utcoffset() or timedelta()) // MINUTE
+    return Moment(local.isoformat(timespec="minutes"), zone_name, minute_of(at), shown)
 
 
 def normalised(offer: NormalisedOffer, *, now: datetime) -> NormalisedOffer:
@@ -261,18 +335,19 @@ def normalised(offer: NormalisedOffer, *, now: datetime) -> NormalisedOffer:
         raise Refused("invalid_provider", "provider", detail)
     _check_carrier(offer.carrier, "carrier")
     for position, segment in enumerate(segments):
-        _check_segment(segment, f"segments[{position}]")
+        _check_segment(segment, SEGMENT_FIELDS[position])
     for position, (before, after) in enumerate(pairwise(segments), 1):
-        _check_connection(before, after, f"segments[{position}]")
+        _check_connection(before, after, SEGMENT_FIELDS[position])
     if segments[0].origin == segments[-1].destination:
         detail = "A journey ends elsewhere than where it begins: send each direction by itself."
         raise Refused("goes_nowhere", "segments", detail)
-    if offer.arrival.at - offer.departure.at > LONGEST_JOURNEY:
+    departs = offer.departure.minute * 60
+    if offer.duration_minutes > _LONGEST_JOURNEY_MINUTES:
         detail = f"At most {LONGEST_JOURNEY.days} days from departure to arrival."
         raise Refused("journey_too_long", "segments", detail)
-    if offer.departure.at <= now:
+    if departs <= now.timestamp():
         raise Refused("departed", "segments[0].departs_at", "This has departed.")
-    if offer.departure.at > now + HORIZON:
+    if departs > now.timestamp() + _HORIZON_SECONDS:
         detail = f"At most {HORIZON.days} days ahead."
         raise Refused("too_far", "segments[0].departs_at", detail)
     if offer.expires_at <= now:
@@ -284,6 +359,8 @@ def normalised(offer: NormalisedOffer, *, now: datetime) -> NormalisedOffer:
         offer.carrier,
         offer.fare_minor,
         offer.fare_currency,
+        offer.price_minor,
+        offer.rate_date,
         segments,
         offer.departure.at,
     )
@@ -295,19 +372,20 @@ def _check_carrier(carrier: str, field: str) -> None:
 
 
 def _check_segment(segment: Segment, field: str) -> None:
-    _check_carrier(segment.carrier, f"{field}.carrier")
+    if not CARRIER.fullmatch(segment.carrier):
+        _check_carrier(segment.carrier, f"{field}.carrier")
     if segment.origin == segment.destination:
         raise Refused("goes_nowhere", field, "A segment ends elsewhere than where it begins.")
-    if segment.arrival.at <= segment.departure.at:
+    if segment.minutes <= 0:
         detail = "It arrives before it departs."
         raise Refused("arrival_before_departure", f"{field}.arrives_at", detail)
-    if segment.arrival.at - segment.departure.at > LONGEST_SEGMENT:
+    if segment.minutes > _LONGEST_SEGMENT_MINUTES:
         hours = LONGEST_SEGMENT // timedelta(hours=1)
         raise Refused("segment_too_long", field, f"At most {hours} hours in one segment.")
 
 
 def _check_connection(before: Segment, after: Segment, field: str) -> None:
-    if after.departure.at < before.arrival.at:
+    if after.departure.minute < before.arrival.minute:
         detail = "It departs before the segment before it arrives."
         raise Refused("overlapping_segments", f"{field}.departs_at", detail)
     # Airports of one city share their clock; nobody changes from LHR to JFK without a flight.
@@ -326,5 +404,6 @@ def _standing(naive: datetime, zone: ZoneInfo) -> set[datetime]:
 
 
 @cache
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """Return the time zone of an IANA name."""
     return ZoneInfo(name)

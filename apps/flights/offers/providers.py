@@ -20,18 +20,18 @@ _MILLISECONDS_AND_Z: Final = ".000Z"
 
 
 def read_provider_offer(
-    provider: str, offer: Any, *, zones: Mapping[str, str], now: datetime
+    kind: str, offer: Any, *, zones: Mapping[str, str], now: datetime, provider: str = ""
 ) -> NormalisedOffer:
-    """Return an offer as the provider sent it.
+    """Return an offer as a provider of this kind sent it; `provider` names it, if not its kind.
 
     Raises Refused with what `offer_of` refuses, and: unexpected_shape, several_journeys.
     """
     try:
-        document = FORMATS[provider](offer)
+        document = FORMATS[kind](offer)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        detail = f"This is no offer as {provider} documents it: {error!r:.200}"
+        detail = f"This is no offer as {kind} documents it: {error!r:.200}"
         raise Refused("unexpected_shape", "", detail) from error
-    return offer_of({**document, "provider": provider}, zones=zones, now=now)
+    return offer_of({**document, "provider": provider or kind}, zones=zones, now=now)
 
 
 def amadeus(offer: Document) -> dict[str, Any]:

@@ -1,16 +1,18 @@
-"""Rows for the staging table: offers with what their layovers leave for the city."""
+"""Lines for COPY into the staging table: offers with what their layovers leave for the city."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice, pairwise
 from typing import Any, Final
 
 import numpy as np
+from msgspec import json
 
-from apps.flights.ground import Places, Spendable, Stays, minute_of, spendable
-from apps.flights.offers.normalised import CABINS, MINUTE, NormalisedOffer
+from apps.flights.ground import Places, Spendable, Stays, spendable
+from apps.flights.money import BASE_CURRENCY
+from apps.flights.offers.normalised import CABINS, Layover, NormalisedOffer
 
 # Enough that numpy's fixed cost of a call is nothing.
 BATCH: Final = 1_000
@@ -25,16 +27,41 @@ COLUMNS: Final = """
 
 Numbered = tuple[int, NormalisedOffer]
 
+_NULL: Final = "\\N"
+_NO_FARE: Final = "\t".join([_NULL] * 3)
+_encode: Final = json.Encoder().encode
 
-def staging_rows(numbered: Iterable[Numbered], *, known: Places) -> Iterator[tuple[Any, ...]]:
-    """Yield the offers as rows of COLUMNS, each with its number as `line`."""
+
+def staging_lines(numbered: Iterable[Numbered], *, known: Places) -> Iterator[str]:
+    """Yield the offers as COPY reads COLUMNS, a line each, with its number as `line`.
+
+    Codes, names and times have nothing in them that COPY or an array would read as something else:
+    `normalised` and its readers see to that.
+    """
     offers = iter(numbered)
     while batch := list(islice(offers, BATCH)):
-        spent = spendable(known, _stays(batch, known))
+        layovers = [offer.layovers for _, offer in batch]
+        spent = _Spent(spendable(known, _stays(batch, known)))
         position = 0
-        for number, offer in batch:
-            yield _row(number, offer, spent, position)
-            position += len(offer.segments) - 1
+        for (number, offer), stops in zip(batch, layovers, strict=True):
+            yield _line(number, offer, stops, spent, position)
+            position += len(stops)
+
+
+def digest_of(line: str) -> bytes:
+    """Return what a line has as the offer's search_hash."""
+    return bytes.fromhex(line.split("\t", 2)[1])
+
+
+class _Spent:
+    """What layovers leave for the city, as Python's own numbers."""
+
+    __slots__ = ("daylight", "overnight", "usable")
+
+    def __init__(self, spent: Spendable) -> None:
+        self.usable: list[int] = spent.usable.tolist()
+        self.daylight: list[int] = spent.daylight.tolist()
+        self.overnight: list[bool] = spent.overnight.tolist()
 
 
 def _stays(batch: Sequence[Numbered], known: Places) -> Stays:
@@ -45,9 +72,9 @@ def _stays(batch: Sequence[Numbered], known: Places) -> Stays:
             index[before.destination],
             index[before.origin],
             index[after.destination],
-            minute_of(before.arrival.at),
-            minute_of(after.departure.at),
-            (before.arrival.local.utcoffset() or 0 * MINUTE) // MINUTE,
+            before.arrival.minute,
+            after.departure.minute,
+            before.arrival.offset,
         )
         for _, offer in batch
         for before, after in pairwise(offer.segments)
@@ -55,49 +82,51 @@ def _stays(batch: Sequence[Numbered], known: Places) -> Stays:
     return Stays(*np.array(rows, dtype=np.int64).reshape(-1, 6).T)
 
 
-def _row(number: int, offer: NormalisedOffer, spent: Spendable, start: int) -> tuple[Any, ...]:
-    layovers = offer.layovers
-    here = slice(start, start + len(layovers))
-    usable, daylight = spent.usable[here].tolist(), spent.daylight[here].tolist()
-    overnight = spent.overnight[here].tolist()
-    documents = [
-        {
-            **layover.document(),
-            "usable_minutes": usable[place],
-            "daylight_minutes": daylight[place],
-            **({"overnight": True} if overnight[place] else {}),
-        }
-        for place, layover in enumerate(layovers)
-    ]
+def _line(
+    number: int, offer: NormalisedOffer, layovers: Sequence[Layover], spent: _Spent, start: int
+) -> str:
+    end = start + len(layovers)
+    usable, daylight = spent.usable[start:end], spent.daylight[start:end]
+    overnight = spent.overnight[start:end]
+    documents = []
+    for layover, *of_it in zip(layovers, usable, daylight, overnight, strict=True):
+        document = layover.document()
+        document["usable_minutes"], document["daylight_minutes"], night = of_it
+        if night:
+            document["overnight"] = True
+        documents.append(document)
+    segments = offer.segments
+    departure, arrival = offer.departure, offer.arrival
+    fare = _NO_FARE
+    if offer.rate_date is not None:
+        fare = f"{offer.fare_minor}\t{offer.fare_currency}\t{offer.rate_date}"
+    changes = any(stop.terminal_change or stop.airport_change for stop in layovers)
     return (
-        number,
-        offer.search_hash,
-        offer.provider,
-        offer.departure.at,
-        offer.arrival.at,
-        offer.expires_at,
-        offer.departure_day,
-        offer.departure_minute,
-        offer.duration_minutes,
-        offer.fare_minor,
-        offer.fare_currency,
-        None,
-        None,
-        None,
-        offer.segments[0].origin,
-        offer.segments[-1].destination,
-        offer.self_transfer,
-        any(layover.terminal_change or layover.airport_change for layover in layovers),
-        sorted({segment.carrier for segment in offer.segments}),
-        _lowest_cabin(offer),
-        [layover.airport for layover in layovers],
-        [layover.minutes for layover in layovers],
-        usable,
-        daylight,
-        overnight,
-        json.dumps(documents, separators=(",", ":")),
-        json.dumps([segment.document() for segment in offer.segments], separators=(",", ":")),
+        f"{number}\t{offer.digest.hex()}\t{offer.provider}\t{departure.text}\t{arrival.text}"
+        f"\t{_expiry(offer)}\t{departure.text[:10]}\t{departure.clock_minute}"
+        f"\t{arrival.minute - departure.minute}\t{offer.price_minor}\t{BASE_CURRENCY}\t{fare}"
+        f"\t{segments[0].origin}\t{segments[-1].destination}\t{offer.self_transfer}\t{changes}"
+        f"\t{_array(sorted({segment.carrier for segment in segments}))}"
+        f"\t{_lowest_cabin(offer)}\t{_array([stop.airport for stop in layovers])}"
+        f"\t{_array([stop.minutes for stop in layovers])}\t{_array(usable)}\t{_array(daylight)}"
+        f"\t{_array(overnight)}\t{_json(documents)}"
+        f"\t{_json([segment.document() for segment in segments])}\n"
     )
+
+
+def _expiry(offer: NormalisedOffer) -> str | datetime:
+    # Most end with their departure, which is written already.
+    if offer.expires_at.timestamp() == offer.departure.minute * 60:
+        return offer.departure.text
+    return offer.expires_at
+
+
+def _array(values: Sequence[Any]) -> str:
+    return f"{{{','.join(map(str, values))}}}"
+
+
+def _json(documents: list[dict[str, Any]]) -> str:
+    return _encode(documents).decode().replace("\\", "\\\\")
 
 
 def _lowest_cabin(offer: NormalisedOffer) -> str:

@@ -24,9 +24,14 @@ create table public.flight_layovers (
     constraint flight_layovers_airport_is_iata check (airport ~ '^[A-Z]{3}$')
 ) partition by range (departure_day);
 
-create index flight_layovers_place on public.flight_layovers (airport, departure_day, minutes);
+-- By what a search that begins with the place walks, the most usable first: shared and private
+-- layovers apart, as in flights.
+create index flight_layovers_shared_place on public.flight_layovers
+    (airport, departure_day, usable_minutes, flight_id, position)
+    where enterprise_id is null;
 
-create index flight_layovers_owner on public.flight_layovers (enterprise_id)
+create index flight_layovers_private_place on public.flight_layovers
+    (enterprise_id, airport, departure_day, usable_minutes, flight_id, position)
     where enterprise_id is not null;
 
 select public.enable_tenant_isolation('public.flight_layovers', shared_rows => true);

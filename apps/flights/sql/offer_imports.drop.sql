@@ -1,4 +1,5 @@
-drop function public.store_imported_offers(uuid, uuid);
+drop function public.enter_import_rejects(uuid, uuid);
+drop function public.merge_imported_offers(uuid);
 drop function public.open_import_staging();
 drop table public.offer_rejects;
 drop table public.offer_imports;

@@ -21,7 +21,14 @@ begin atomic
         offer.segments -> l.position::integer ->> 'destination',
         offer.segments -> (l.position - 1) ->> 'arrives_at',
         offer.segments -> l.position::integer ->> 'departs_at'
-    from flight_layovers l
+    from (
+        -- an index each
+        select * from flight_layovers
+        where enterprise_id is null and airport = place and departure_day = on_day
+        union all
+        select * from flight_layovers
+        where enterprise_id is not null and airport = place and departure_day = on_day
+    ) as l
     cross join lateral (
         select f.segments
         from flights f
@@ -30,8 +37,7 @@ begin atomic
         select e.segments
         from enterprise_flights e
         where e.enterprise_id = l.enterprise_id and e.id = l.flight_id
-    ) as offer
-    where l.airport = place and l.departure_day = on_day;
+    ) as offer;
 end;
 
 -- Opens the staging table for this transaction.

@@ -3,6 +3,16 @@
 -- Planning it takes milliseconds (partitions, policies), running it a fraction of one; hence a
 -- function whose plan is kept, instead of a query text that is planned again for every request.
 
+-- When the offer's price was last named: modelled ones, which nobody confirms, are not looked up.
+create function public.last_seen_at(o public.flight_offers) returns timestamptz
+language sql stable
+return case
+    when o.modelled then o.seen_at
+    else offer_seen_at(
+        o.seen_at, o.provider, o.origin_airport, o.destination_airport, o.departure_day, o.private
+    )
+end;
+
 -- An offer as the API tells it; prices in what was asked for.
 create function public.offer_json(
     o public.flight_offers,
@@ -38,8 +48,8 @@ return json_strip_nulls(json_build_object(
         then json '["arrival_time", "date", "fare", "carrier"]' else json '[]' end,
     'score', score,
     'explanation', explanation,
-    'seen_at', o.seen_at,
-    'age_minutes', floor(extract(epoch from now() - o.seen_at) / 60)::bigint,
+    'seen_at', last_seen_at(o),
+    'age_minutes', floor(extract(epoch from now() - last_seen_at(o)) / 60)::bigint,
     'expires_at', o.expires_at
 ))::text;
 
@@ -273,6 +283,10 @@ begin
             ))::text
             else 'null'
         end,
+        case when asked.shown_currency is not null then concat(
+            ',"prices":',
+            json_build_object('currency', asked.shown_currency, 'rate_date', asked.shown_rate_date)
+        ) end,
         case when asked.explain or asked.sort = 'score'
             then ',"ranking":' || coalesce(asked.ranking::text, 'null') end,
         case when bodies is null and asked.after_key < 0

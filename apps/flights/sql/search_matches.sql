@@ -50,6 +50,7 @@ create type public.flight_search as (
     -- what prices are shown in, and how many of its minor units one of ours is
     shown_currency text,
     shown_rate numeric,
+    shown_rate_date date,
     -- whether each offer tells its score
     explain boolean,
     -- by which the parts of a score count

@@ -26,7 +26,15 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from apps.audit.history import HistoryTab
 from apps.tenants.admin.api_keys import shown_state
 from apps.tenants.admin.onboarding import OnboardingForm
-from apps.tenants.models import ApiKey, Domain, Enterprise, Offboarding, User
+from apps.tenants.models import (
+    ApiKey,
+    Domain,
+    Enterprise,
+    EnterpriseMove,
+    Offboarding,
+    User,
+)
+from apps.tenants.moving import start_move
 from apps.tenants.offboarding import erase_enterprise, start_offboarding
 from apps.tenants.operations import (
     change_enterprise,
@@ -35,7 +43,9 @@ from apps.tenants.operations import (
     resume_enterprise,
     suspend_enterprise,
 )
+from layoverhq import context
 from layoverhq.admin_site import give_reason, go_to
+from layoverhq.hosts import is_platforms
 from layoverhq.keyset import WindowFilter
 from layoverhq.model_admin import (
     OperationAdmin,
@@ -101,6 +111,46 @@ OFFBOARD = ReasonedChange(
 )
 
 
+def _movable(target: Enterprise.Isolation) -> Any:
+    def obstacle(enterprise: Enterprise) -> str:
+        if enterprise.isolation == target:
+            return "is there already"
+        return _unless(Status.ACTIVE, Status.SUSPENDED)(enterprise)
+
+    return obstacle
+
+
+def _move_to(target: Enterprise.Isolation) -> Any:
+    def run(enterprises: Any) -> None:
+        for enterprise in enterprises:
+            start_move(enterprise=enterprise, target=target, reason=context.current().reason)
+
+    return run
+
+
+_MEANWHILE = (
+    " Every row is counted and compared before anything is deleted. For as long as it copies, a"
+    " minute for some millions of rows, its API calls for these wait two seconds and are then"
+    " refused with 503; searches go on."
+)
+DEDICATE = ReasonedChange(
+    title="Move to an own schema",
+    done="Began to move",
+    consequence="Travellers, saved searches, trips and alerts go to a schema of its own."
+    + _MEANWHILE,
+    obstacle=_movable(Enterprise.Isolation.DEDICATED),
+    operation=_move_to(Enterprise.Isolation.DEDICATED),
+)
+POOL = ReasonedChange(
+    title="Move to the shared tables",
+    done="Began to move",
+    consequence="Travellers, saved searches, trips and alerts go to the shared tables, and the"
+    " empty schema is dropped." + _MEANWHILE,
+    obstacle=_movable(Enterprise.Isolation.POOLED),
+    operation=_move_to(Enterprise.Isolation.POOLED),
+)
+
+
 class StatusFilter(WindowFilter):
     title = "status"
     parameter_name = "status"
@@ -124,6 +174,8 @@ class DomainForm(forms.ModelForm):
         domain = str(self.cleaned_data["domain"]).strip().lower().rstrip(".")
         if not HOST_NAME.fullmatch(domain):
             raise ValidationError("Give a host name, such as travel.example.com.")
+        if is_platforms(domain):
+            raise ValidationError("This is the platform's own host.")
         return domain
 
 
@@ -163,6 +215,15 @@ class UserInline(ReadOnlyInline):
         return request.user.has_perm("tenants.view_user")
 
 
+class MoveInline(ReadOnlyInline):
+    model = EnterpriseMove
+    fields = readonly_fields = ("created_at", "target", "stage", "rows_total", "finished_at")
+    ordering = ("-id",)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("tenants.view_enterprisemove")
+
+
 class EraseForm(forms.Form):
     confirmation = forms.CharField(max_length=50, widget=UnfoldAdminTextInputWidget)
     reason = ReasonForm.base_fields["reason"]
@@ -191,8 +252,8 @@ class EnterpriseAdmin(OperationAdmin):
     fields = ("name", "slug", "subscription_plan")
     actions = ("suspend_selected", "resume_selected")
     actions_list = ("onboard_many",)
-    actions_detail = ("suspend", "resume", "offboard", "offboarding")
-    inlines = (ApiKeyInline, UserInline, DomainInline)
+    actions_detail = ("suspend", "resume", "dedicate", "pool", "offboard", "offboarding")
+    inlines = (ApiKeyInline, UserInline, DomainInline, MoveInline)
     change_form_datasets = (HistoryTab.of(Enterprise),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Enterprise]:
@@ -235,13 +296,17 @@ class EnterpriseAdmin(OperationAdmin):
     def has_offboard_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("tenants.delete_enterprise")
 
+    def has_move_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("tenants.add_enterprisemove")
+
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         enterprise = Enterprise.objects.filter(pk=object_id).first()
         if enterprise is None:
             return []
+        move = "pool" if enterprise.is_dedicated else "dedicate"
         possible = {
-            Status.ACTIVE: ("suspend", "offboard"),
-            Status.SUSPENDED: ("resume", "offboard"),
+            Status.ACTIVE: ("suspend", move, "offboard"),
+            Status.SUSPENDED: ("resume", move, "offboard"),
         }.get(enterprise.status, ("offboarding",))
         names = {f"tenants_enterprise_{name}" for name in possible}
         permitted = super().get_actions_detail(request, object_id)
@@ -302,6 +367,36 @@ class EnterpriseAdmin(OperationAdmin):
     )
     def resume(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
         return self.change_one(request, form, object_id, RESUME)
+
+    @action(
+        description="Move to an own schema…",
+        permissions=["move"],
+        icon="move_down",
+        dialog=DEDICATE.dialog(),
+    )
+    def dedicate(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+        return self._begin_move(request, form, object_id, DEDICATE)
+
+    @action(
+        description="Move to the shared tables…",
+        permissions=["move"],
+        icon="move_up",
+        dialog=POOL.dialog(),
+    )
+    def pool(self, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+        return self._begin_move(request, form, object_id, POOL)
+
+    def _begin_move(
+        self, request: HttpRequest, form: ReasonForm, object_id: str, change: ReasonedChange
+    ) -> HttpResponse:
+        """Begin it, and show how far it is."""
+        back = self.change_one(request, form, object_id, change)
+        move = EnterpriseMove.objects.filter(
+            enterprise_id=object_id, finished_at__isnull=True
+        ).first()
+        if move is None:
+            return back
+        return go_to(request, reverse("admin:tenants_enterprisemove_change", args=[move.pk]))
 
     @action(
         description="Offboard…",

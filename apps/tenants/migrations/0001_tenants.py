@@ -203,6 +203,7 @@ class Migration(migrations.Migration):
                             choices=[
                                 ("flights:read", "Search flights"),
                                 ("flights:write", "Import private offers"),
+                                ("layovers:read", "Analyse layovers"),
                                 ("account:read", "Read the account: enterprise and keys"),
                                 ("configs:read", "Read configuration"),
                                 ("configs:write", "Override configuration"),

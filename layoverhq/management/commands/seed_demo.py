@@ -12,10 +12,15 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
+from apps.flags.models import FeatureFlag
+from apps.flags.operations import amend_flag, set_override
 from apps.flights.models import EnterpriseFlight
 from apps.flights.operations import load_negotiated_demo_offers, roll_demo_horizon
+from apps.storefront import branding
+from apps.storefront.operations import add_domain, save_brand
+from apps.storefront.sites import FLAG
 from apps.tenants.directory import token_hash
-from apps.tenants.models import ApiKey, Enterprise, Plan, Scope, User
+from apps.tenants.models import ApiKey, Domain, Enterprise, Plan, Scope, User
 from apps.tenants.operations import (
     create_operator,
     issue_api_key,
@@ -30,6 +35,15 @@ from layoverhq.tenancy import atomic, operator_scope
 
 SLUG = "acme"
 KEY_NAME = "Demo"
+HOST = f"{SLUG}.localhost"
+REASON = "demo seed"
+LOGO = Path(settings.BASE_DIR) / "apps" / "storefront" / "data" / "demo_logo.png"
+BRAND = {
+    branding.NAME: "Acme Travel",
+    branding.PRIMARY: "#0f5c5c",
+    branding.ACCENT: "#e86a46",
+    branding.TAGLINE: "A city between two flights",
+}
 
 
 class Command(BaseCommand):
@@ -49,9 +63,10 @@ class Command(BaseCommand):
         path = Path(settings.VAR_DIR) / "access.json"
         known = json.loads(path.read_text()) if path.exists() else {}
         email = environment.read("ADMIN_EMAIL") or "admin@layoverhq.localhost"
-        with operator_scope(reason="demo seed"):
+        with operator_scope(reason=REASON):
             password = self._operator(email, known.get("admin_password"))
             enterprise, token = self.demo_key(known.get("api_key"))
+            self.demo_storefront(enterprise)
             roll_demo_horizon(progress=sys.stderr)
             # Rolling the horizon gives new days' offers to whoever has some.
             if not EnterpriseFlight.objects.filter(enterprise=enterprise).exists():
@@ -64,6 +79,7 @@ class Command(BaseCommand):
             {
                 "url": url,
                 "events_url": events_url,
+                "storefront_url": url.replace("127.0.0.1", HOST),
                 "admin_url": f"{url}/admin/",
                 "admin_email": email,
                 "admin_password": password,
@@ -88,6 +104,28 @@ class Command(BaseCommand):
         else:
             set_password(user=user, password=password)
         return password
+
+    def demo_storefront(self, enterprise: Enterprise) -> None:
+        """Open the demo enterprise's pages, once: afterwards they are the operators'."""
+        if Domain.objects.filter(domain=HOST).exists():
+            return
+        with atomic():
+            add_domain(enterprise=enterprise, host=HOST)
+            save_brand(
+                enterprise=enterprise,
+                values=BRAND,
+                logo=LOGO.read_bytes(),
+                reason=REASON,
+                actor=None,
+            )
+            flag = FeatureFlag.objects.get(name=FLAG)
+            if not flag.enabled:
+                # On for nobody but those with an answer of their own.
+                on = {"enabled": True, "rollout_percentage": 0}
+                amend_flag(flag=flag, changes=on, reason=REASON, actor=None)
+            set_override(
+                flag=flag, kind="tenant", of=enterprise.pk, to=True, reason=REASON, actor=None
+            )
 
     def demo_key(self, token: str | None) -> tuple[Enterprise, str]:
         """Return the demo enterprise and the token of a key of its that may do everything."""

@@ -281,10 +281,14 @@ def _banner(var: Path, urls: Mapping[str, str]) -> str:
         if before := access.get(name):
             access = {each: value.replace(before, address) for each, value in access.items()}
     access |= now
+    if storefront := access.get("storefront_url"):
+        port = urls["web"].rpartition(":")[2]
+        access["storefront_url"] = f"{storefront.rpartition(':')[0]}:{port}"
     lines = [
         f"{label:<10} {access[key]}"
         for label, key in (
             ("Platform", "url"),
+            ("Storefront", "storefront_url"),
             ("API pages", "docs_url"),
             ("Events", "events_url"),
             ("Admin", "admin_url"),

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 
 from apps.flights import grammar
-from apps.flights.offers.currencies import CURRENCIES
+from apps.flights.money import BASE_CURRENCY, CURRENCIES
 from apps.flights.offers.normalised import CABINS
 
 
@@ -116,7 +116,7 @@ SEARCH_PARAMETERS = [
     _parameter(
         "currency",
         "What prices are shown and asked for in, by the newest reference rate.",
-        {"type": "string", "enum": sorted(CURRENCIES), "default": grammar.BASE_CURRENCY},
+        {"type": "string", "enum": sorted(CURRENCIES), "default": BASE_CURRENCY},
     ),
     _parameter(
         "explain",

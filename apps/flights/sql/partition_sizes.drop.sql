@@ -1,0 +1,2 @@
+drop view public.partition_indexes;
+drop view public.partition_sizes;

@@ -1,0 +1,1 @@
+drop function public.price_calendar(public.flight_search, date[]);

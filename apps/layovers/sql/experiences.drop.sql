@@ -1,0 +1,2 @@
+drop table public.experiences;
+drop function public.note_changed_experiences();

@@ -1,0 +1,1 @@
+drop function public.warm_popular_caches(date, integer, integer, integer);

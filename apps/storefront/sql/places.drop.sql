@@ -1,0 +1,1 @@
+drop trigger places_snapshot on public.airports;

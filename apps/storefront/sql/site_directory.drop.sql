@@ -1,0 +1,3 @@
+drop trigger sites_snapshot on public.enterprises;
+drop trigger sites_snapshot on public.domains;
+drop function public.site_directory();

@@ -1,0 +1,270 @@
+"""One POST to an address that an enterprise chose: bounded in time and size, never to our own net.
+
+The host is resolved once, each of its addresses is checked, and the connection goes to a checked
+one, so that a name that answers differently the second time gains nothing. TLS still verifies the
+host's name. Redirects are answers like any other.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
+from socket import IPPROTO_TCP, SOCK_STREAM, getaddrinfo
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+from django.conf import settings
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 10.0
+# From connecting to the last byte that is read, however slowly they come.
+MOST_SECONDS = 20.0
+EXCERPT_BYTES = 500
+USER_AGENT = "LayoverHQ-Webhooks/1"
+
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+# Addresses of IPv4 are written into these of IPv6 (RFC 6052).
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+
+FAULTS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+    httpx.HTTPError,
+    httpx.InvalidURL,
+)
+
+
+class Forbidden(httpcore.ConnectError):
+    """The host leads into a private network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an attempt: the answer's status and beginning, or why there was none."""
+
+    status_code: int | None = None
+    excerpt: str = ""
+    error: str = ""
+
+    @property
+    def delivered(self) -> bool:
+        return self.status_code is not None and 200 <= self.status_code < 300
+
+    @property
+    def gone(self) -> bool:
+        """Whether the receiver says that it wants no more of them."""
+        return self.status_code == HTTPStatus.GONE
+
+
+def allows_private_addresses() -> bool:
+    """Return whether this is a developer's machine, whose receivers are on it."""
+    return bool(settings.ENVIRONMENT == "development")
+
+
+def url_fault(url: str) -> str:
+    """Return why a URL cannot be an endpoint's; empty if it can. Resolves nothing."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "This is no URL."
+    if any(ord(letter) <= 32 or ord(letter) > 126 for letter in url):
+        return "Write other than ASCII letters as the URL's own escapes."
+    if not host or parts.scheme not in ("http", "https"):
+        return "Give a URL such as https://example.com/webhooks."
+    local = host in LOCAL_HOSTS and allows_private_addresses()
+    if parts.scheme != "https" and not local:
+        return "Only https is called."
+    if parts.username is not None or parts.password is not None:
+        return "Name and password do not belong in it: verify the signature."
+    if parts.fragment:
+        return "A fragment is never sent: leave it out."
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    return "" if local or is_public(address) else "Private addresses are not called."
+
+
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Return whether an address is the public internet's, whatever it is wrapped in."""
+    if isinstance(address, ipaddress.IPv6Address):
+        wrapped = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        if address in TRANSLATED:
+            wrapped.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if any(inner is not None and not is_public(inner) for inner in wrapped):
+            return False
+        if address.ipv4_mapped is not None:
+            return True
+    return address.is_global and not address.is_multicast
+
+
+def checked_addresses(host: str, port: int) -> list[str]:
+    """Resolve a host. Raises Forbidden if any of its addresses is not to be called."""
+    try:
+        found = getaddrinfo(host, port, type=SOCK_STREAM, proto=IPPROTO_TCP)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError("The host's name cannot be resolved.") from error
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not allows_private_addresses():
+        for text in addresses:
+            if not is_public(ipaddress.ip_address(text.partition("%")[0])):
+                raise Forbidden("The host leads to a private address, which is not called.")
+    return addresses
+
+
+class _TimedStream(httpcore.NetworkStream):
+    """A connection that ends at a point in time, however its bytes are spread."""
+
+    def __init__(self, stream: httpcore.NetworkStream, ends_at: float) -> None:
+        self._stream = stream
+        self._ends_at = ends_at
+
+    def _left(self, timeout: float | None) -> float:
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout(f"It took more than {MOST_SECONDS:g} s.")
+        return left if timeout is None else min(timeout, left)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        inner = self._stream.start_tls(ssl_context, server_hostname, self._left(timeout))
+        return _TimedStream(inner, self._ends_at)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _GuardedBackend(httpcore.NetworkBackend):
+    """Connects to checked addresses only, for one request's time."""
+
+    def __init__(self) -> None:
+        self._plain = httpcore.SyncBackend()
+        self._ends_at = time.monotonic() + MOST_SECONDS
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        fault: Exception | None = None
+        for address in checked_addresses(host, port):
+            try:
+                stream = self._plain.connect_tcp(
+                    address, port, timeout, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                fault = error
+            else:
+                return _TimedStream(stream, self._ends_at)
+        raise fault or httpcore.ConnectError("The host has no address.")
+
+
+class _Body(httpx.SyncByteStream):
+    """An answer's body as httpcore hands it over."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._stream
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class GuardedTransport(httpx.BaseTransport):
+    """httpx over the guarded connections."""
+
+    def __init__(self) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=tls(), network_backend=_GuardedBackend(), max_connections=1
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self._pool.handle_request(
+            httpcore.Request(
+                request.method,
+                httpcore.URL(
+                    scheme=request.url.raw_scheme,
+                    host=request.url.raw_host,
+                    port=request.url.port,
+                    target=request.url.raw_path,
+                ),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer.stream))
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    """Return the context that verifies certificates, made once: reading the roots takes time."""
+    return httpx.create_ssl_context()
+
+
+def post(url: str, *, headers: dict[str, str], body: bytes) -> Outcome:
+    """Send one message and read how the answer begins."""
+    if fault := url_fault(url):
+        return Outcome(error=fault)
+    timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
+    told = {**headers, "Content-Type": "application/json", "User-Agent": USER_AGENT}
+    try:
+        with (
+            httpx.Client(
+                transport=GuardedTransport(),
+                timeout=timeout,
+                follow_redirects=False,
+                trust_env=False,
+            ) as client,
+            client.stream("POST", url, headers=told, content=body) as answer,
+        ):
+            return Outcome(answer.status_code, _beginning(answer))
+    except FAULTS as error:
+        return Outcome(error=f"{type(error).__name__}: {error}"[:EXCERPT_BYTES])
+
+
+def _beginning(answer: httpx.Response) -> str:
+    """Read no more of the body than is kept; a fault in it takes nothing from the status."""
+    read = b""
+    try:
+        for chunk in answer.iter_raw():
+            read += chunk
+            if len(read) >= EXCERPT_BYTES:
+                break
+    except FAULTS:
+        pass
+    # PostgreSQL has no texts with NUL in them.
+    return (
+        read[:EXCERPT_BYTES].decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    )

@@ -1,0 +1,510 @@
+"""Signed, bounded, retried, never from two workers at once, and never into our own network."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import socket
+import textwrap
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as project
+from django.db import connections, transaction
+from django.utils import timezone
+
+from apps.tenants.operations import resume_enterprise, suspend_enterprise
+from apps.webhooks import delivering, operations, sending
+from apps.webhooks.models import WebhookDelivery, WebhookEndpoint
+from apps.webhooks.signing import signature
+from layoverhq.tenancy import operator_scope, tenant_scope
+from tests.webhooks.factories import (
+    add_webhook,
+    backdate,
+    deliver,
+    deliveries,
+    endpoint_of,
+    make_due,
+    notify,
+)
+from tests.webhooks.receiver import Handler, receiving, saying
+
+
+def test_notify__rolled_back__leaves_nothing_to_send(enterprise, receiver, queued):
+    add_webhook(enterprise, receiver.url)
+    queued.clear()
+    with tenant_scope(enterprise.ref):
+        operations.notify(tenant=enterprise.ref, event="trip.created", data={}, now=timezone.now())
+        transaction.set_rollback(True)
+    assert deliveries(enterprise) == []
+    assert queued == []
+
+
+def test_deliver__subscribed__is_signed_as_the_convention_says(enterprise, receiver, queued):
+    made = add_webhook(enterprise, receiver.url)
+    add_webhook(enterprise, receiver.url, events=["alert.price"])
+    notify(enterprise, trip_id="t-1", name="Zoë")
+    assert queued[-1] == "apps.webhooks.tasks.deliver_webhooks"
+
+    assert deliver() == 1
+
+    (got,) = receiver.got
+    (sent,) = deliveries(enterprise)
+    assert got.path == "/hooks?tenant=1"
+    assert json.loads(got.body) == json.loads(sent.body)
+    assert json.loads(got.body)["type"] == "trip.created"
+    assert json.loads(got.body)["data"] == {"trip_id": "t-1", "name": "Zoë"}
+    assert got.headers["content-type"] == "application/json"
+    assert got.headers["webhook-id"] == str(sent.event_id)
+    stamp = int(got.headers["webhook-timestamp"])
+    assert abs(stamp - time.time()) < 60
+    assert got.headers["webhook-signature"] == signature(
+        made.secret, message_id=str(sent.event_id), timestamp=stamp, body=got.body
+    )
+    assert (sent.status, sent.last_status_code, sent.attempts) == ("delivered", 204, 1)
+    assert endpoint_of(made).last_success_at is not None
+    assert deliver() == 0
+
+
+def test_signature__the_conventions_own_example__is_the_same():
+    # From the reference implementations' tests.
+    assert (
+        signature(
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            message_id="msg_p5jXN8AQM9LWM0D4loKWxJek",
+            timestamp=1614265330,
+            body=b'{"test": 2432232314}',
+        )
+        == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    )
+
+
+def verifier() -> str:
+    """Return the code that the documentation gives receivers."""
+    page = (Path(project.BASE_DIR) / "docs" / "webhooks.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    return code
+
+
+def test_verifier_of_the_docs__takes_what_we_sign_and_nothing_else(enterprise, receiver):
+    made = add_webhook(enterprise, receiver.url)
+    notify(enterprise)
+    deliver()
+    (got,) = receiver.got
+    namespace: dict[str, Any] = {}
+    exec(compile(textwrap.dedent(verifier()), "docs", "exec"), namespace)  # noqa: S102  # our own
+    verify = namespace["verify"]
+    assert verify(made.secret, got.headers, got.body)
+    assert not verify(made.secret, got.headers, got.body + b" ")
+    assert not verify(operations.new_secret(), got.headers, got.body)
+    late = {**got.headers, "webhook-timestamp": str(int(time.time()) - 600)}
+    assert not verify(made.secret, late, got.body)
+
+
+def test_rotate__for_the_overlap__both_secrets_sign_and_then_the_new_alone(enterprise, receiver):
+    made = add_webhook(enterprise, receiver.url)
+    with tenant_scope(enterprise.ref):
+        new = operations.rotate_secret(endpoint=made.endpoint, overlap_hours=2, now=timezone.now())
+    assert new.secret != made.secret
+    notify(enterprise)
+    deliver()
+    with operator_scope():
+        WebhookEndpoint.objects.filter(pk=made.endpoint.pk).update(
+            old_secret_until=timezone.now() - timedelta(seconds=1)
+        )
+    notify(enterprise)
+    deliver()
+    signers = []
+    for got in receiver.got:
+        facts = {
+            "message_id": got.headers["webhook-id"],
+            "timestamp": int(got.headers["webhook-timestamp"]),
+            "body": got.body,
+        }
+        by = {
+            signature(secret, **facts): name
+            for name, secret in (("old", made.secret), ("new", new.secret))
+        }
+        signers.append([by[one] for one in got.headers["webhook-signature"].split(" ")])
+    assert signers == [["new", "old"], ["new"]]
+
+
+@pytest.mark.parametrize("status", [301, 302, 400, 404, 429, 500, 503])
+def test_deliver__refused__waits_and_comes_again_with_the_same_id(enterprise, development, status):
+    answers = [saying(status, b"no \0 thanks", Location="http://127.0.0.1:1/"), saying(200)]
+    with receiving(lambda handler: answers.pop(0)(handler)) as receiver:
+        made = add_webhook(enterprise, receiver.url)
+        notify(enterprise)
+        before = timezone.now()
+        assert deliver() == 1
+        (waits,) = deliveries(enterprise)
+        assert (waits.status, waits.last_status_code, waits.attempts) == ("pending", status, 1)
+        assert waits.last_excerpt == "no \ufffd thanks"
+        assert timedelta(seconds=3) < waits.next_attempt_at - before < timedelta(seconds=60)
+        failing = endpoint_of(made)
+        assert (failing.failures, failing.last_error) == (1, f"HTTP {status}")
+        assert deliver() == 0
+
+        make_due(enterprise)
+        assert deliver() == 1
+    (done,) = deliveries(enterprise)
+    assert (done.status, done.attempts) == ("delivered", 2)
+    assert len({got.headers["webhook-id"] for got in receiver.got}) == 1
+    assert len({got.body for got in receiver.got}) == 1
+    assert endpoint_of(made).failing_since is None
+
+
+def test_backoff__all_attempts__spread_over_about_a_day():
+    assert timedelta(hours=20) < timedelta(seconds=sum(operations.BACKOFF_SECONDS))
+    assert timedelta(seconds=sum(operations.BACKOFF_SECONDS)) < timedelta(hours=28)
+    assert list(operations.BACKOFF_SECONDS) == sorted(operations.BACKOFF_SECONDS)
+
+
+def test_deliver__last_attempt_fails__is_a_dead_letter_that_can_be_replayed(
+    enterprise, development
+):
+    answers = [saying(500), saying(200)]
+    with receiving(lambda handler: answers.pop(0)(handler)) as receiver:
+        add_webhook(enterprise, receiver.url)
+        notify(enterprise)
+        make_due(enterprise, attempts=operations.MAXIMUM_ATTEMPTS - 1)
+        deliver()
+        (dead,) = deliveries(enterprise)
+        assert dead.status == "dead"
+        assert dead.finished_at is not None
+        with tenant_scope(enterprise.ref):
+            operations.replay_delivery(delivery=dead, now=timezone.now())
+            with pytest.raises(operations.NotReplayable):
+                operations.replay_delivery(delivery=dead, now=timezone.now())
+        deliver()
+    (done,) = deliveries(enterprise)
+    assert (done.status, done.attempts, done.event_id) == ("delivered", 1, dead.event_id)
+
+
+def test_endpoint__failing_for_days__is_disabled_with_its_letters_dead(
+    enterprise, development, caplog
+):
+    with receiving(saying(500)) as receiver:
+        made = add_webhook(enterprise, receiver.url)
+        notify(enterprise)
+        notify(enterprise)
+        backdate(made, timezone.now() - timedelta(hours=71))
+        deliver()
+        assert endpoint_of(made).status == "active"
+        make_due(enterprise)
+        backdate(made, timezone.now() - timedelta(hours=73))
+        deliver()
+    assert endpoint_of(made).status == "disabled"
+    assert "It failed since" in endpoint_of(made).status_reason
+    assert {each.status for each in deliveries(enterprise)} == {"dead"}
+    assert "webhook_endpoint_disabled" in caplog.text
+    notify(enterprise)
+    assert len(deliveries(enterprise)) == 2
+    with operator_scope():
+        assert operations.resume_endpoints(endpoints=[made.endpoint]) == 1
+    assert endpoint_of(made).failing_since is None
+    notify(enterprise)
+    assert len(deliveries(enterprise)) == 3
+
+
+def test_endpoint__answers_410__is_disabled_at_once(enterprise, development):
+    with receiving(saying(410)) as receiver:
+        made = add_webhook(enterprise, receiver.url)
+        notify(enterprise)
+        deliver()
+    assert endpoint_of(made).status == "disabled"
+    assert deliveries(enterprise)[0].status == "dead"
+
+
+def test_pause__holds_deliveries_until_it_goes_on(enterprise, receiver):
+    made = add_webhook(enterprise, receiver.url)
+    with operator_scope():
+        assert operations.pause_endpoints(endpoints=[made.endpoint], reason="asked to") == 1
+    notify(enterprise)
+    assert deliver() == 0
+    assert [each.status for each in deliveries(enterprise)] == ["pending"]
+    with operator_scope():
+        operations.resume_endpoints(endpoints=[made.endpoint])
+    assert deliver() == 1
+
+
+def test_deliver__enterprise_is_suspended__waits(enterprise, receiver):
+    add_webhook(enterprise, receiver.url)
+    notify(enterprise)
+    with operator_scope():
+        suspend_enterprise(enterprise=enterprise)
+    assert deliver() == 0
+    with operator_scope():
+        resume_enterprise(enterprise=enterprise)
+    assert deliver() == 1
+
+
+def test_claim__two_workers__never_have_the_same(enterprise, receiver):
+    add_webhook(enterprise, receiver.url)
+    for number in range(delivering.EACH + 2):
+        notify(enterprise, trip_id=str(number))
+    with operator_scope():
+        first, second = delivering.claim_batch(), delivering.claim_batch()
+        assert first is not None
+        assert second is not None
+        taken = {each.pk for each in first[1]}
+        assert len(taken) == delivering.EACH, "no more of one endpoint at a time"
+        assert len(second[1]) == 2
+        assert not taken & {each.pk for each in second[1]}
+        assert delivering.claim_batch() is None
+
+
+def test_claims__of_many_workers_at_once__take_each_once(enterprise, receiver):
+    for number in range(8):
+        add_webhook(enterprise, f"{receiver.url}&{number}")
+    for number in range(5):
+        notify(enterprise, trip_id=str(number))
+    workers: list[threading.Thread] = []
+    made_by: list[int] = []
+    for _ in range(4):
+        workers.append(threading.Thread(target=lambda: made_by.append(_deliver_and_close())))
+        workers[-1].start()
+    for worker in workers:
+        worker.join()
+    assert sum(made_by) == 40
+    seen = [(got.path, got.headers["webhook-id"]) for got in receiver.got]
+    assert len(seen) == len(set(seen)) == 40
+
+
+def _deliver_and_close() -> int:
+    try:
+        return deliver()
+    finally:
+        connections["operator"].close()
+
+
+def test_worker__killed_after_its_claim__another_takes_it_up(enterprise, receiver):
+    add_webhook(enterprise, receiver.url)
+    notify(enterprise)
+    with operator_scope():
+        lost = delivering.claim_batch()
+    assert lost is not None
+    assert deliver() == 0
+    make_due(enterprise)
+    assert deliver() == 1
+    # The one that was slow and not dead finds that it has been taken over.
+    with operator_scope():
+        noted = operations.record_outcome(
+            delivery_id=lost[1][0].pk,
+            claim=lost[0],
+            outcome=sending.Outcome(500),
+            now=timezone.now(),
+        )
+    assert noted is None
+    (done,) = deliveries(enterprise)
+    assert (done.status, done.attempts) == ("delivered", 2)
+
+
+def test_deliver__one_endpoint_hangs__others_are_told(enterprise, development, monkeypatch):
+    monkeypatch.setattr(sending, "READ_SECONDS", 0.2)
+    released = threading.Event()
+    with (
+        receiving(lambda handler: released.wait(5) and None) as hanging,
+        receiving(saying(200)) as good,
+    ):
+        stuck = add_webhook(enterprise, hanging.url)
+        add_webhook(enterprise, good.url)
+        notify(enterprise)
+        assert deliver() == 2
+        released.set()
+    assert len(good.got) == 1
+    assert "ReadTimeout" in endpoint_of(stuck).last_error
+
+
+def dripping(handler: Handler) -> None:
+    """Answer a byte at a time, each soon enough."""
+    text = b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 1000 + b"\r\n\r\n"
+    pause = threading.Event()
+    for letter in text:
+        try:
+            handler.wfile.write(bytes([letter]))
+        except OSError:
+            return
+        pause.wait(0.02)
+
+
+def test_post__answer_drips__ends_in_time(development, monkeypatch):
+    monkeypatch.setattr(sending, "MOST_SECONDS", 0.5)
+    with receiving(dripping) as receiver:
+        began = time.monotonic()
+        outcome = sending.post(receiver.url, headers={}, body=b"{}")
+    assert time.monotonic() - began < 3
+    assert outcome.status_code is None
+    assert "ReadTimeout" in outcome.error
+
+
+def test_post__endless_answer__is_cut(development):
+    def endless(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        try:
+            for _ in range(10_000):
+                handler.wfile.write(b"x" * 10_000)
+        except OSError:
+            pass
+
+    with receiving(endless) as receiver:
+        outcome = sending.post(receiver.url, headers={}, body=b"{}")
+    assert outcome.delivered
+    assert outcome.excerpt == "x" * sending.EXCERPT_BYTES
+
+
+def test_post__nobody_listens__is_told(development):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        outcome = sending.post(f"http://127.0.0.1:{port}/", headers={}, body=b"")
+    assert "ConnectError" in outcome.error
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",  # noqa: S104
+        "224.0.0.1",
+        "::1",
+        "fe80::1",
+        "fd00::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a9fe:a9fe",
+        "2002:7f00:1::",
+        "2001:0:7f00:1::80ff:fffe",
+    ],
+)
+def test_post__host_leads_to_a_private_address__is_not_connected(address, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(
+        sending,
+        "getaddrinfo",
+        lambda host, port, **_: asked.append(host) or [(0, 0, 0, "", (address, port))],
+    )
+    connected: list[str] = []
+    monkeypatch.setattr(
+        sending.httpcore.SyncBackend, "connect_tcp", lambda self, *a, **k: connected.append(a[0])
+    )
+    outcome = sending.post("https://innocent.example.com/", headers={}, body=b"")
+    assert asked == ["innocent.example.com"]
+    assert connected == []
+    assert "private address" in outcome.error
+
+
+def test_post__one_of_several_addresses_is_private__none_is_called(monkeypatch):
+    monkeypatch.setattr(
+        sending,
+        "getaddrinfo",
+        lambda host, port, **_: [(0, 0, 0, "", (ip, port)) for ip in ("93.184.216.34", "10.0.0.1")],
+    )
+    assert "private" in sending.post("https://mixed.example.com/", headers={}, body=b"").error
+
+
+def test_post__public_address__is_connected_as_it_was_checked(monkeypatch):
+    # A name that answers with another address the second time gains nothing: it is asked once.
+    answers = ["93.184.216.34", "127.0.0.1"]
+    monkeypatch.setattr(
+        sending, "getaddrinfo", lambda host, port, **_: [(0, 0, 0, "", (answers.pop(0), port))]
+    )
+    connected: list[Any] = []
+
+    def connect(self: Any, host: str, port: int, *rest: Any) -> Any:
+        connected.append((host, port))
+        raise sending.httpcore.ConnectError("far away")
+
+    monkeypatch.setattr(sending.httpcore.SyncBackend, "connect_tcp", connect)
+    sending.post("https://rebinding.example.com:8443/", headers={}, body=b"")
+    assert connected == [("93.184.216.34", 8443)]
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "allowed"),
+    [
+        ("https://example.com/hooks", "production", True),
+        ("https://example.com:8443/hooks?a=1", "production", True),
+        ("https://[2606:2800:220:1::1]/", "production", True),
+        ("http://example.com/hooks", "production", False),
+        ("http://localhost:9000/", "production", False),
+        ("http://localhost:9000/", "development", True),
+        ("http://example.com/", "development", False),
+        ("https://127.0.0.1/", "production", False),
+        ("https://[::1]/", "production", False),
+        ("https://169.254.169.254/latest/meta-data", "production", False),
+        ("https://user:pass@example.com/", "production", False),
+        ("https://example.com/#part", "production", False),
+        ("https:///nowhere", "production", False),
+        ("https://example.com:port/", "production", False),
+        ("https://exam ple.com/", "production", False),
+        ("https://example.com/\r\nX: y", "production", False),
+        ("ftp://example.com/", "production", False),
+        ("javascript:alert(1)", "production", False),
+    ],
+)
+def test_url__of_an_endpoint__is_taken_or_refused(url, environment, allowed, settings):
+    settings.ENVIRONMENT = environment
+    assert (sending.url_fault(url) == "") is allowed
+
+
+def test_secret__stored__is_sealed_and_opens_for_its_own_endpoint_only(enterprise, receiver):
+    one, other = add_webhook(enterprise, receiver.url), add_webhook(enterprise, receiver.url)
+    assert one.secret not in one.endpoint.sealed_secret
+    with operator_scope():
+        WebhookEndpoint.objects.filter(pk=one.endpoint.pk).update(
+            sealed_secret=other.endpoint.sealed_secret
+        )
+    notify(enterprise)
+    assert deliver() == 2
+    assert len(receiver.got) == 1
+    assert "cannot be opened" in endpoint_of(one).last_error
+
+
+def test_reseal__another_key_comes_first__secrets_are_sealed_with_it(
+    enterprise, receiver, settings
+):
+    made = add_webhook(enterprise, receiver.url)
+    new_key = "fresh:" + base64.b64encode(os.urandom(32)).decode()
+    settings.ENCRYPTION_KEYS = [new_key, *settings.ENCRYPTION_KEYS]
+    with operator_scope():
+        assert operations.reseal_secrets() >= 1
+        assert operations.reseal_secrets() == 0
+    assert endpoint_of(made).sealed_secret.startswith("sealed:fresh:")
+    settings.ENCRYPTION_KEYS = [new_key]
+    with operator_scope():
+        assert operations.secrets_in_force(endpoint_of(made), timezone.now()) == [made.secret]
+        WebhookEndpoint.objects.all().delete()
+
+
+def test_purge__old_deliveries__go_and_waiting_ones_stay(enterprise, receiver):
+    add_webhook(enterprise, receiver.url)
+    for _ in range(4):
+        notify(enterprise)
+    now = timezone.now()
+    waiting, delivered, dead, lately = deliveries(enterprise)
+    del waiting
+    for delivery, status, days in (
+        (delivered, "delivered", 31),
+        (dead, "dead", 91),
+        (lately, "dead", 31),
+    ):
+        with operator_scope():
+            WebhookDelivery.objects.filter(pk=delivery.pk).update(
+                status=status, finished_at=now - timedelta(days=days)
+            )
+    with operator_scope():
+        assert operations.purge_deliveries(now=now) == 2
+    assert [each.status for each in deliveries(enterprise)] == ["pending", "dead"]
