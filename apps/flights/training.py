@@ -16,7 +16,6 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from apps.flights.weights import COMPONENTS, Weights
 
@@ -131,6 +130,9 @@ def losses(sets: ChoiceSets, weights: Floats, sharpness: float) -> Floats:
 
 def sharpness_of(sets: ChoiceSets, weights: Floats) -> float:
     """Return by what factor the scores explain the choices best."""
+    # Long to import, and needed by the worker that trains alone.
+    from scipy.optimize import minimize_scalar
+
     if not weights.any():
         return 0.0
     found = minimize_scalar(
