@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db.models.functions import Lower
@@ -123,6 +124,9 @@ def _written(flag: FeatureFlag, people: _People) -> dict[str, Any]:
     return {"value_type": flag.value_type, **said}
 
 
+ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class _People:
     """Names of enterprises and people by id, both ways."""
@@ -132,7 +136,8 @@ class _People:
 
     @classmethod
     def of_ids(cls, ids: set[str]) -> _People:
-        pks = [UUID(each) for each in ids]
+        # Of a row that was written past the checks, what is no id stays as it is.
+        pks = [UUID(each) for each in ids if ID.fullmatch(each)]
         enterprises = Enterprise.objects.living().filter(pk__in=pks)
         users = User.objects.living().filter(pk__in=pks)
         return cls(

@@ -56,7 +56,7 @@ def refresh_weather(airports: Sequence[str]) -> int:
     """Ask for the weather at these airports and keep it; return for how many it could be had."""
     places = ground.get()
     had = 0
-    waiting = iter(dict.fromkeys(airports))
+    waiting = iter(airport for airport in dict.fromkeys(airports) if airport in places.index)
     while batch := list(islice(waiting, MOST_PLACES)):
         try:
             found = fetch_weather(

@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.SeparateDatabaseAndState(
             database_operations=[
-                InstallSQL("flights", "offer_choices", digest="25f3f60599d55e01"),
+                InstallSQL("flights", "offer_choices", digest="69f26a2f67f8b100"),
                 InstallSQL("flights", "ranker_versions", digest="c302908815d3a6fb"),
             ],
             state_operations=[

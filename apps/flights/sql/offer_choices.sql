@@ -49,7 +49,7 @@ select public.enable_tenant_isolation('public.offer_choices');
 
 grant select, insert, update (booked) on public.offer_choices to layoverhq_app;
 -- Deleting is for the erasure of an enterprise that leaves.
-grant select, delete on public.offer_choices to layoverhq_operator;
+grant select, insert, delete on public.offer_choices to layoverhq_operator;
 
 insert into public.partition_policies (parent, months_ahead, months_kept)
 values ('offer_choices', 3, 13);
