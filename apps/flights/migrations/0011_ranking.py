@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
         migrations.SeparateDatabaseAndState(
             database_operations=[
                 InstallSQL("flights", "offer_choices", digest="69f26a2f67f8b100"),
-                InstallSQL("flights", "ranker_versions", digest="c302908815d3a6fb"),
+                InstallSQL("flights", "ranker_versions", digest="5ff12d672d84471b"),
             ],
             state_operations=[
                 migrations.CreateModel(

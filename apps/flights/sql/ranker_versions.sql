@@ -91,7 +91,7 @@ begin
 end
 $$;
 
-create trigger ranker_versions_guard before update on public.ranker_versions
+create trigger ranker_versions_guard after update on public.ranker_versions
     for each row execute function public.guard_ranker_version();
 
 -- What every process holds: the versions in use.
