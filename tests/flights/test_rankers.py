@@ -678,7 +678,7 @@ def test_versions__what_was_learned__cannot_be_rewritten(enterprise: Enterprise)
             RankerVersion.objects.filter(pk=version.pk).update(**fields)
     rejected = plant_version(enterprise, status=Status.REJECTED)
     with operator_scope(), pytest.raises(IntegrityError, match="does not go from"):
-        RankerVersion.objects.filter(pk=rejected.pk).update(status=Status.ACTIVE)
+        RankerVersion.objects.filter(pk=rejected.pk).update(status=Status.RETIRED)
     with pytest.raises(IntegrityError, match="ranker_versions_one_active"):
         plant_version(enterprise)
     plant_version(None)
