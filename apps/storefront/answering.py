@@ -86,22 +86,31 @@ PROBLEMS = {
 
 
 def _problem(visit: Visit, status: int, *, wait: int = 0) -> HttpResponse:
-    """Return the branded page of a problem; plain where even the brand cannot be had."""
+    """Return the branded page of a problem; plain where even the brand cannot be had.
+
+    Where a part was asked for it is a sentence, and what stands on the page stays.
+    """
     title, text = PROBLEMS[status]
-    template = "storefront/problem_part.html" if visit.wants_fragment else "storefront/problem.html"
     try:
-        response = visit.page(
-            template,
-            {"title": title, "text": text, "status": status},
-            status=status,
-            keep_seconds=0,
-        )
+        if visit.wants_fragment:
+            response = _sentence(f"{title}. {text}", status)
+        else:
+            facts = {"title": title, "text": text}
+            response = visit.page("storefront/problem.html", facts, status=status, keep_seconds=0)
     except Exception:
         # The last resort must not fail for what the page failed for.
         log.exception("storefront_problem_page_failed", site=visit.site.host)
         response = _plain(title, text, status)
     if wait:
         response["Retry-After"] = str(wait)
+    return response
+
+
+def _sentence(text: str, status: int) -> HttpResponse:
+    response = HttpResponse(text, status=status, content_type="text/plain; charset=utf-8")
+    response["Cache-Control"] = "no-store"
+    response["HX-Reswap"] = "none"
+    response["HX-Push-Url"] = "false"
     return response
 
 

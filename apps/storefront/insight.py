@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from apps.flags.runtime import flags
+from apps.flights.money import DECIMALS
 from apps.layovers.keeping import Asked, kept_analysis, weights_of
 from apps.layovers.models import Experience
 from apps.layovers.questions import parse_values
@@ -204,13 +206,12 @@ def analysed(stay: Stay, site: Site, places: Places, *, now: datetime) -> dict[s
     return kept_analysis(asked, now=now).document
 
 
-def insight(document: Mapping[str, Any]) -> Insight:
-    """Return an analysis in plain words."""
+def insight(document: Mapping[str, Any], currency: str) -> Insight:
+    """Return an analysis in plain words; what the journey costs more is of the currency."""
     confidence = document["confidence"]
     visa, tone = VISAS.get(document["visa"]["requirement"], VISAS["unknown"])
     share = document["connection"]["share_on_time"]
     plan, premium = document["plan"], document["premium"] or {}
-    extra = premium.get("extra_price")
     return Insight(
         document=document,
         score=document["score"] or 0,
@@ -225,8 +226,13 @@ def insight(document: Mapping[str, Any]) -> Insight:
         visa_tone=tone,
         bags=BAGS.get(document["bags"]["advice"], BAGS["ask_the_airline"]),
         safety_percent=None if share is None else math.floor(100 * share),
-        extra_price=money(round(float(extra) * 100), "USD") if extra and float(extra) > 0 else "",
+        extra_price=_extra(premium.get("extra_price"), currency),
     )
+
+
+def _extra(amount: str | None, currency: str) -> str:
+    minor = int(Decimal(amount or 0).scaleb(DECIMALS.get(currency, 2)))
+    return money(minor, currency) if minor > 0 else ""
 
 
 def _share(component: Mapping[str, Any]) -> Share:
@@ -279,7 +285,7 @@ def drawn(sights: Sequence[Experience], visits: Sequence[Visit]) -> Map | None:
     farthest = max(max(_km(sight) for sight in shown), RINGS_KM[0])
     scale = MAP_RADIUS / farthest
     spots = [
-        _spot(sight, numbers.get(sight.name, 0), position / len(shown), scale)
+        _spot(sight, numbers.get(sight.name, 0), position, len(shown), scale)
         for position, sight in enumerate(shown)
     ]
     rings = [Ring(f"{km:g} km", round(km * scale, 1)) for km in RINGS_KM if km <= farthest * 1.01]
@@ -290,10 +296,14 @@ def _km(sight: Experience) -> float:
     return (sight.distance_metres or 0) / 1000
 
 
-def _spot(sight: Experience, number: int, turn: float, scale: float) -> Spot:
-    """Place a sight at its distance; turns go round, but for the side where the airport is."""
-    base = MAP_AIRPORT if sight.base == Experience.Base.AIRPORT else MAP_CENTRE
-    angle = math.radians(-150 + 300 * turn)
+def _spot(sight: Experience, number: int, position: int, count: int, scale: float) -> Spot:
+    """Place a sight at its distance; they go round, but for the side where the airport is."""
+    turn = position / count
+    at_airport = sight.base == Experience.Base.AIRPORT
+    base = MAP_AIRPORT if at_airport else MAP_CENTRE
+    # At the airport they stand above the road and below it in turns.
+    side = (60 + 40 * turn) * (-1) ** position
+    angle = math.radians(side if at_airport else -150 + 300 * turn)
     reach = min(_km(sight) * scale, MAP_RADIUS)
     return Spot(
         number,

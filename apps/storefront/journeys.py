@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import urlencode
 
-from apps.flights.money import DECIMALS
+from apps.flights.money import BASE_CURRENCY, DECIMALS
+from apps.flights.rates import convert
 from apps.storefront.places import Place, Places
 
 # How wide a timeline is drawn, in its own units, and the least that a bar keeps of it.
 TIMELINE_WIDTH: Final = 1000
 LEAST_WIDTH: Final = 6
+# What makes a connection hard, in offers and in the address of a layover's page.
+FLAGS: Final = ("terminal_change", "self_transfer", "bag_recheck")
+YES: Final = "yes"
 NIGHT_BEGINS, NIGHT_ENDS = time(22), time(6)
 SIGNS: Final = {"USD": "$", "EUR": "€", "GBP": "£"}
 # What is modelled of an offer, in plain words.
@@ -55,44 +61,51 @@ class Leg:
     number: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """A layover; `onward` is the airport that it goes on from, where that is another one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layover:
+    """A layover; `onward` is the airport that it goes on from, mostly the same.
+
+    Both times are on their airport's own clock; `flags` are those of FLAGS that hold.
+    """
 
     place: Place
     onward: Place
     arrives: datetime
     departs: datetime
-    minutes: int
-    terminal_change: bool
-    self_transfer: bool
-    bag_recheck: bool
-    usable_minutes: int | None
-    daylight_minutes: int | None
-    overnight: bool | None
-    origin: Place
-    destination: Place
+    origin: Place | None
+    destination: Place | None
+    flags: frozenset[str]
+
+    @property
+    def minutes(self) -> int:
+        return (self.departs - self.arrives) // timedelta(minutes=1)
 
     @property
     def airport_change(self) -> bool:
         return self.place.iata != self.onward.iata
 
-    @property
-    def query(self) -> dict[str, str]:
-        """What the layover's page is asked with."""
+    def address(self, **more: str) -> str:
+        """Return the query string of the layover's page; what is empty is left out."""
         asked = {
             "airport": self.place.iata,
             "arrival": self.arrives.isoformat(timespec="minutes"),
             "departure": self.departs.isoformat(timespec="minutes"),
-            "from": self.origin.iata,
-            "to": self.destination.iata,
+            "from": self.origin.iata if self.origin else "",
+            "to": self.destination.iata if self.destination else "",
+            "onward": self.onward.iata if self.airport_change else "",
+            **{flag: YES for flag in FLAGS if flag in self.flags},
+            **more,
         }
-        if self.airport_change:
-            asked["onward"] = self.onward.iata
-        for name in ("terminal_change", "self_transfer", "bag_recheck"):
-            if getattr(self, name):
-                asked[name] = "yes"
-        return asked
+        return urlencode({name: value for name, value in asked.items() if value})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop(Layover):
+    """A layover of a journey, with what it leaves for the city where that is known."""
+
+    usable_minutes: int | None
+    daylight_minutes: int | None
+    overnight: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +165,11 @@ class Journey:
             for s in stops
             if s.airport_change
         ]
-        if any(s.terminal_change and not s.airport_change for s in stops):
+        if any("terminal_change" in s.flags and not s.airport_change for s in stops):
             badges.append(Badge("Change of terminal", "plain"))
-        if any(s.self_transfer for s in stops):
+        if any("self_transfer" in s.flags for s in stops):
             badges.append(Badge("Separate tickets: you connect at your own risk", "mind"))
-        if any(s.bag_recheck for s in stops):
+        if any("bag_recheck" in s.flags for s in stops):
             badges.append(Badge("Collect your bags on the way", "mind"))
         if self.modelled:
             badges.append(Badge("Sample data, partly estimated", "plain"))
@@ -194,12 +207,22 @@ def _compared(offer: Mapping[str, Any]) -> dict[str, str]:
     explained = offer.get("explanation") or {}
     if "best_price_minor" not in explained:
         return {}
+    # The best price is told in our own currency, whatever the offer's is shown in.
+    currency = offer["price_currency"]
+    best, _ = convert(
+        explained["best_price_minor"], BASE_CURRENCY, currency, datetime.now(UTC).date()
+    )
     return {
-        "price": f"{offer['price_minor'] / 100:.2f}",
-        "best_price": f"{explained['best_price_minor'] / 100:.2f}",
+        "price": _amount(offer["price_minor"], currency),
+        "best_price": _amount(best, currency),
+        "currency": currency if currency != BASE_CURRENCY else "",
         "duration": str(offer["duration_minutes"]),
         "best_duration": str(explained["best_duration_minutes"]),
     }
+
+
+def _amount(minor: int, currency: str) -> str:
+    return str(Decimal(minor).scaleb(-DECIMALS.get(currency, 2)))
 
 
 def _leg(segment: Mapping[str, Any], places: Places) -> Leg:
@@ -220,10 +243,7 @@ def _stop(layover: Mapping[str, Any], before: Leg, after: Leg, places: Places) -
         onward=place_of(layover.get("next_airport") or layover["airport"], places),
         arrives=before.arrives,
         departs=after.departs,
-        minutes=layover["minutes"],
-        terminal_change=bool(layover.get("terminal_change")),
-        self_transfer=bool(layover.get("self_transfer")),
-        bag_recheck=bool(layover.get("bag_recheck")),
+        flags=frozenset(flag for flag in FLAGS if layover.get(flag)),
         usable_minutes=layover.get("usable_minutes"),
         daylight_minutes=layover.get("daylight_minutes"),
         overnight=layover.get("overnight"),

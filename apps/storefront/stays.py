@@ -14,15 +14,14 @@ from django.http import Http404, QueryDict
 
 from apps.flights.airports import ground
 from apps.flights.ground import moment_of, one_stay
+from apps.flights.money import BASE_CURRENCY, CURRENCIES
 from apps.layovers.visas import COUNTRIES
-from apps.storefront.asking import FIELDS
-from apps.storefront.journeys import TIMELINE_WIDTH
+from apps.storefront.asking import LABELS
+from apps.storefront.journeys import FLAGS, TIMELINE_WIDTH, YES, Layover
 from apps.storefront.places import Place, Places
 
 LONGEST_STAY: Final = timedelta(days=5)
-YES: Final = "yes"
 COMPARED: Final = ("price", "best_price", "duration", "best_duration")
-FLAGS: Final = ("terminal_change", "self_transfer", "bag_recheck")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,49 +35,21 @@ class Part:
     width: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stay:
-    """A layover: `onward` is where the journey goes on from, `search` the search that led here.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stay(Layover):
+    """The layover of a page, on one clock; `search` is the query string that led to it."""
 
-    Both times are on the airport's own clock.
-    """
-
-    place: Place
-    onward: Place
-    arrives: datetime
-    departs: datetime
-    origin: Place | None
-    destination: Place | None
-    flags: frozenset[str]
     passport: str
     search: str
-    # price, best_price, duration, best_duration: the journey beside the best of its route
+    # COMPARED: the journey beside the best of its route; prices are of `currency`
     compared: Mapping[str, str]
+    currency: str
 
     @property
-    def minutes(self) -> int:
-        return (self.departs - self.arrives) // timedelta(minutes=1)
-
-    @property
-    def airport_change(self) -> bool:
-        return self.place.iata != self.onward.iata
-
-    def query(self, **changes: str) -> str:
-        """Return the query string of the same page, with changes."""
-        asked: dict[str, str] = {
-            "airport": self.place.iata,
-            "arrival": self.arrives.isoformat(timespec="minutes"),
-            "departure": self.departs.isoformat(timespec="minutes"),
-            "from": self.origin.iata if self.origin else "",
-            "to": self.destination.iata if self.destination else "",
-            "onward": self.onward.iata if self.airport_change else "",
-            **{flag: YES for flag in FLAGS if flag in self.flags},
-            **self.compared,
-            "passport": self.passport,
-            "search": self.search,
-            **changes,
-        }
-        return urlencode({name: value for name, value in asked.items() if value})
+    def but_passport(self) -> str:
+        """The query string of the same page for whichever passport."""
+        currency = self.currency if self.currency != BASE_CURRENCY else ""
+        return self.address(**self.compared, currency=currency, search=self.search)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +80,7 @@ def read_stay(query: QueryDict, places: Places) -> Stay:
     arrives, departs = _moment(query, "arrival", zone), _moment(query, "departure", zone)
     if not timedelta() < departs - arrives <= LONGEST_STAY:
         raise Http404
+    currency = query.get("currency", "")
     return Stay(
         place=place,
         onward=_place(query, "onward", places) or place,
@@ -120,6 +92,7 @@ def read_stay(query: QueryDict, places: Places) -> Stay:
         passport=_passport(query.get("passport", "")),
         search=_search(query.get("search", "")),
         compared={name: text for name in COMPARED if (text := _number(query.get(name, "")))},
+        currency=currency if currency in CURRENCIES else BASE_CURRENCY,
     )
 
 
@@ -138,7 +111,7 @@ def _moment(query: QueryDict, name: str, zone: ZoneInfo) -> datetime:
 
 
 def _number(text: str) -> str:
-    return text if re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,2})?", text) else ""
+    return text if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text) else ""
 
 
 def _passport(text: str) -> str:
@@ -152,7 +125,7 @@ def _search(text: str) -> str:
         given = QueryDict(text[:1000])
     except ValueError:
         return ""
-    return urlencode({name: given[name] for name in FIELDS if given.get(name)})
+    return urlencode({name: given[name] for name in LABELS if given.get(name)})
 
 
 def budget(stay: Stay, document: Mapping[str, Any] | None) -> Budget:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
 from django.utils import timezone
@@ -15,6 +15,7 @@ from apps.flights.queries import search_flights
 from apps.layovers.visas import COUNTRIES
 from apps.storefront import asking, assets, journeys, stays
 from apps.storefront.asking import Asked
+from apps.storefront.day_prices import day_prices
 from apps.storefront.insight import analysed, drawn, insight
 from apps.storefront.places import LONGEST_QUERY, country_names, places
 from apps.storefront.queries import image_content, served_airports, sights
@@ -52,6 +53,9 @@ def search(visit: Visit) -> HttpResponse:
         search_flights(visit.site.tenant, asked.search, context=visit.site.flag_context)
     )
     context |= _results(asked, answer)
+    # The next page of a list goes below the one that has them.
+    if not asked.values["cursor"]:
+        context["prices"] = day_prices(asked, visit.site.tenant, places.get(), now=timezone.now())
     if not visit.wants_fragment:
         return visit.page("storefront/search.html", context)
     if asked.values["cursor"]:
@@ -67,9 +71,9 @@ def _form(asked: Asked, *, show_faults: bool) -> dict[str, Any]:
         "asked": asked,
         "values": asked.values,
         "faults": asked.faults if show_faults else {},
-        "stays": asking.STAYS,
-        "towns": asking.TOWNS,
-        "sorts": asking.SORTS,
+        "choices": asking.CHOICES,
+        "labels": asking.LABELS,
+        "currencies": asking.currencies(),
         "search_url": url("search"),
         "airports_urls": {name: url("airports", name) for name in AIRPORT_FIELDS},
         "today": today.isoformat(),
@@ -82,22 +86,21 @@ def _results(asked: Asked, answer: dict[str, Any]) -> dict[str, Any]:
     found = [journeys.journey(offer, known) for offer in answer["results"]]
     query, layover_url = asked.query(), url("layover")
     empty = answer.get("empty") or {}
+    origin, destination = asked.ends
     nearby = asking.days_nearby(asked, empty, today=timezone.now().date())
     return {
         "journeys": [
             (
                 journey,
                 [
-                    f"{layover_url}?"
-                    + urlencode({**stop.query, **journey.compared, "search": query})
+                    f"{layover_url}?{stop.address(**journey.compared, search=query)}"
                     for stop in journey.stops
                 ],
             )
             for journey in found
         ],
-        "origin": asked.places["origin"],
-        "destination": asked.places["destination"],
-        "day": asked.search.departure_date if asked.search else None,
+        "origin": origin,
+        "destination": destination,
         "first_url": f"{url('search')}?{query}" if asked.values["cursor"] else "",
         "more_url": f"{url('search')}?{asked.query(cursor=answer['next'])}"
         if answer["next"]
@@ -129,7 +132,7 @@ def layover(visit: Visit) -> HttpResponse:
     known = places.get()
     stay = stays.read_stay(visit.request.GET, known)
     document = analysed(stay, visit.site, known, now=timezone.now())
-    told = None if document is None else insight(document)
+    told = None if document is None else insight(document, stay.currency)
     context = {
         "stay": stay,
         "budget": stays.budget(stay, document),
@@ -137,7 +140,7 @@ def layover(visit: Visit) -> HttpResponse:
         "map": drawn(sights(visit.site.tenant, stay.place.iata), told.visits) if told else None,
         "search_url": f"{url('search')}?{stay.search}" if stay.search else "",
         "layover_url": url("layover"),
-        "fields": parse_qsl(stay.query(passport="")),
+        "fields": parse_qsl(stay.but_passport),
         "countries": _passports(),
     }
     template = "layover_part" if visit.wants_fragment else "layover"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -34,6 +35,18 @@ def machine(moment: datetime) -> str:
 def day(moment: date) -> str:
     """Return a day as people write it: Tue 1 December."""
     return f"{moment:%a} {moment.day} {moment:%B}"
+
+
+@register.filter
+def short_day(moment: date) -> str:
+    """Return a day where there is little room: Tue 1 Dec."""
+    return f"{moment:%a} {moment.day} {moment:%b}"
+
+
+@register.filter
+def entry(entries: Mapping[str, Any], key: str) -> Any:
+    """Return what a mapping has under a key, None where it has nothing."""
+    return entries.get(key)
 
 
 @register.filter

@@ -4,9 +4,17 @@
 
 (function () {
     const status = document.getElementById("status");
+    const notice = document.getElementById("notice");
+    const narrow = window.matchMedia("(max-width: 39.99rem)");
 
     function tell(text) {
-        if (status && text) status.textContent = text;
+        if (text) status.textContent = text;
+    }
+
+    // What everybody has to see, and not only who listens.
+    function warn(text) {
+        notice.textContent = text;
+        notice.hidden = !text;
     }
 
     // A field with suggestions, as the ARIA practices describe a combobox with a listbox.
@@ -85,6 +93,12 @@
                 combobox(field);
             }
         });
+        // The days before and after the one asked for are to be seen alike.
+        const days = root.querySelector(".days ul");
+        if (days) days.scrollLeft = (days.scrollWidth - days.clientWidth) / 2;
+        // On a phone what was found comes first.
+        const again = root.querySelector(".again");
+        if (again && narrow.matches && !root.querySelector("#faults")) again.open = false;
     }
 
     document.addEventListener("htmx:afterSettle", (event) => {
@@ -118,8 +132,18 @@
         }
     });
 
-    document.addEventListener("htmx:sendError", () => {
-        tell("The network cannot be reached. Try again.");
+    document.addEventListener("htmx:beforeRequest", (event) => {
+        warn("");
+        if (event.target.id === "ask") tell("Searching");
+    });
+    document.addEventListener("htmx:sendError", () => warn("The network cannot be reached. Try again."));
+    document.addEventListener("htmx:timeout", () => warn("This takes too long. Try again."));
+    document.addEventListener("htmx:responseError", (event) => {
+        // A form with faults is a page's part, a problem is a sentence.
+        const answer = event.detail.xhr;
+        const kind = answer.getResponseHeader("Content-Type") || "";
+        if (kind.startsWith("text/plain")) warn(answer.responseText);
+        else if (answer.status >= 500) warn("Something went wrong. Try again.");
     });
 
     furnish(document);
