@@ -62,7 +62,7 @@ LABELS: Final = {
     "origin": "From",
     "destination": "To",
     "departure_date": "Leaving on",
-    "return_date": "Coming back",
+    "return_date": "Back on",
     "flexible_days": "Flexible",
     "stay": "Layover",
     "town": "Time in town",

@@ -49,6 +49,11 @@ class DayPrices:
     ways: tuple[WayPrice, ...]
     together: str
 
+    @property
+    def has_days(self) -> bool:
+        """Whether anything fits on any of the days."""
+        return any(day.price for day in self.days)
+
 
 def day_prices(
     asked: Asked, tenant: TenantRef, places: Places, *, now: datetime

@@ -112,6 +112,14 @@ def choose(page: Page, field: str, typed: str, label: str) -> None:
     expect(page.locator(f"#{field}-options")).to_be_hidden()
 
 
+def open_form(page: Page) -> None:
+    """Open the form above the results, which is closed on a phone."""
+    summary = page.get_by_text("Change the search")
+    if summary.is_visible():
+        summary.click()
+    expect(page.locator("#origin")).to_be_visible()
+
+
 def test_walk__search_results_layover_and_back(
     storefront: Storefront, page: Page, watched: list[str]
 ) -> None:
@@ -177,6 +185,7 @@ def test_form__faulty__leads_to_its_faults_by_keyboard(
     storefront: Storefront, page: Page, watched: list[str]
 ) -> None:
     page.goto(storefront.results)
+    open_form(page)
     page.fill("#destination", "springfield")
     page.fill("#max_price", "cheap")
     page.locator("#max_price").press("Enter")
@@ -191,6 +200,62 @@ def test_form__faulty__leads_to_its_faults_by_keyboard(
     page.fill("#max_price", "")
     page.get_by_role("button", name=re.compile("SGF")).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Anchorage to Springfield")
+
+
+def test_form__enter_while_airports_are_offered__asks_for_what_was_typed(
+    storefront: Storefront, page: Page, watched: list[str]
+) -> None:
+    page.goto(storefront.results.replace(f"destination={DESTINATION}", "destination=springfield"))
+    expect(page.get_by_role("button", name=re.compile("SGF"))).to_be_visible()
+    page.fill("#destination", DESTINATION)
+    page.locator("#max_price").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Anchorage to Nashville")
+
+
+def test_return__there_and_back__and_in_history(
+    storefront: Storefront, page: Page, watched: list[str]
+) -> None:
+    page.goto(storefront.results)
+    open_form(page)
+    home = storefront.shop.day + timedelta(days=4)
+    page.fill("#return_date", home.isoformat())
+    page.select_option("#flexible_days", "1")
+    page.locator("#go").click()
+    page.wait_for_url(re.compile("return_date="))
+    ways = page.get_by_role("navigation", name="There and back")
+    expect(ways.get_by_role("link", name="There")).to_have_attribute("aria-current", "page")
+    expect(ways).to_contain_text("from $200")
+    ways.get_by_role("link", name="Back").click()
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_text("Nashville to Anchorage")
+    expect(page.locator(".nothing")).to_contain_text("Nothing flies between these places")
+    open_form(page)
+    page.locator("#go").click()
+    expect(heading).to_have_text("Anchorage to Nashville")
+    # The strip begins with the day that was asked for in its middle.
+    day = page.locator(".days [aria-current]")
+    expect(day).to_be_in_viewport()
+    day.click()
+    page.wait_for_url(lambda url: "flexible_days" not in url)
+    expect(page.locator("article.journey")).to_have_count(10)
+    page.go_back()
+    page.go_back()
+    expect(heading).to_have_text("Nashville to Anchorage")
+    expect(page.locator("#flexible_days")).to_have_value("1")
+
+
+def test_form__on_a_phone__is_closed_over_results_and_open_over_faults(
+    storefront: Storefront, page: Page, watched: list[str]
+) -> None:
+    is_phone = page.viewport_size is not None and page.viewport_size["width"] < 640
+    page.goto(storefront.results)
+    expect(page.locator("#origin")).to_be_visible(visible=not is_phone)
+    expect(page.locator("article.journey").first).to_be_in_viewport()
+    page.select_option("#sort", "price")
+    page.wait_for_url(re.compile("sort=price"))
+    expect(page.locator("#origin")).to_be_visible(visible=not is_phone)
+    page.goto(f"{storefront.results}&max_price=x")
+    expect(page.locator("#max_price")).to_be_visible()
 
 
 def test_keyboard__alone__is_enough(storefront: Storefront, page: Page, watched: list[str]) -> None:
@@ -221,11 +286,51 @@ def test_network__away__is_told_and_loses_nothing(storefront: Storefront, page: 
     page.goto(storefront.results)
     page.context.set_offline(True)
     page.get_by_role("link", name="Show more journeys").click()
-    expect(page.locator("#status")).to_contain_text("The network cannot be reached")
+    expect(page.get_by_role("alert")).to_contain_text("The network cannot be reached")
     expect(page.locator("article.journey")).to_have_count(10)
     page.context.set_offline(False)
     page.get_by_role("link", name="Show more journeys").click()
     expect(page.locator("article.journey")).to_have_count(13)
+
+
+def test_problem__of_a_part__is_told_and_loses_nothing(storefront: Storefront, page: Page) -> None:
+    page.goto(storefront.results)
+    open_form(page)
+    # As the storefront itself answers whoever asks too often.
+    page.route(
+        re.compile("/airports/|/search"),
+        lambda route: route.fulfill(
+            status=429,
+            content_type="text/plain; charset=utf-8",
+            headers={"HX-Reswap": "none", "HX-Push-Url": "false"},
+            body="A little too fast. Try again in a minute.",
+        ),
+    )
+    address = page.url
+    for ask in (
+        lambda: page.type("#via", "den"),
+        lambda: page.get_by_role("link", name="Show more journeys").click(),
+        lambda: page.locator("#go").click(),
+    ):
+        page.evaluate("document.getElementById('notice').hidden = true")
+        ask()
+        expect(page.get_by_role("alert")).to_contain_text("A little too fast.")
+        expect(page.locator("article.journey")).to_have_count(10)
+        expect(page.locator("#via-options")).to_be_hidden()
+        assert page.url == address
+
+
+def test_layover__cards__keep_their_distance(storefront: Storefront, page: Page) -> None:
+    page.goto(storefront.results)
+    page.locator("a.stop").first.click()
+    expect(page.get_by_role("heading", name=re.compile("^Why "))).to_be_visible()
+    boxes = page.locator("section.card").evaluate_all(
+        "cards => cards.map(each => { const box = each.getBoundingClientRect();"
+        " return [box.left, box.right, box.top, box.bottom]; })"
+    )
+    for left, right, top, bottom in boxes:
+        below = [b for b in boxes if b[2] >= bottom - 1 and b[0] < right and b[1] > left]
+        assert all(other[2] - bottom >= 15 for other in below), (left, right, top, bottom)
 
 
 @pytest.fixture
@@ -356,6 +461,7 @@ def test_accessibility__every_page__keeps_the_rules(
         "nothing": f"{storefront.results}&max_price=1",
         "faults": f"{storefront.url}/search?origin=springfield&max_price=x",
         "missing": f"{storefront.url}/nowhere",
+        "return": f"{storefront.results}&return_date={storefront.shop.day}&flexible_days=3",
     }
     found: dict[str, object] = {}
 
