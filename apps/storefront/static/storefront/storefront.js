@@ -86,25 +86,31 @@
         });
     }
 
-    function furnish(root) {
-        root.querySelectorAll("[data-combobox]").forEach((field) => {
-            if (!field.dataset.furnished) {
-                field.dataset.furnished = "yes";
-                combobox(field);
-            }
-        });
+    function furnish() {
+        each("[data-combobox]", combobox);
         // The days before and after the one asked for are to be seen alike.
-        const days = root.querySelector(".days ul");
-        if (days) days.scrollLeft = (days.scrollWidth - days.clientWidth) / 2;
+        each(".days ul", (days) => {
+            days.scrollLeft = (days.scrollWidth - days.clientWidth) / 2;
+        });
         // On a phone what was found comes first.
-        const again = root.querySelector(".again");
-        if (again && narrow.matches && !root.querySelector("#faults")) again.open = false;
+        each(".again", (again) => {
+            if (narrow.matches && !again.querySelector("#faults")) again.open = false;
+        });
+    }
+
+    // Furnishes what is new on the page.
+    function each(selector, work) {
+        document.querySelectorAll(selector).forEach((element) => {
+            if (element.dataset.furnished) return;
+            element.dataset.furnished = "yes";
+            work(element);
+        });
     }
 
     document.addEventListener("htmx:afterSettle", (event) => {
         const target = event.detail.target;
         if (target && target.classList && target.classList.contains("options")) return;
-        furnish(document);
+        furnish();
         const by = event.detail.requestConfig && event.detail.requestConfig.triggeringEvent;
         // Whoever changes a choice stays at it; everybody else is led to what is new.
         const sorting = by && by.type === "change";
@@ -146,7 +152,7 @@
         else if (answer.status >= 500) warn("Something went wrong. Try again.");
     });
 
-    furnish(document);
+    furnish();
     // A page that came as a whole: its faults are the first thing to read.
     const faults = document.getElementById("faults");
     if (faults) faults.focus();
