@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
@@ -266,8 +266,7 @@ class StorefrontAdmin(OperationAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Storefront]:
-        found = super().get_queryset(request).filter(deleted_at__isnull=True)
-        return found.annotate(host_count=Count("domains", distinct=True))
+        return super().get_queryset(request).filter(deleted_at__isnull=True)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show the form to those who may change something; what is seen is above it."""

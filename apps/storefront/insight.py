@@ -87,7 +87,7 @@ RINGS_KM: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class PlanStop:
     """A stop of the plan, on the city's clock."""
 
     number: int
@@ -163,7 +163,7 @@ class Insight:
     certainty: str
     doubts: tuple[str, ...]
     shares: tuple[Share, ...]
-    visits: tuple[Visit, ...]
+    visits: tuple[PlanStop, ...]
     back: datetime | None
     hours: tuple[WeatherHour, ...]
     weather_note: str
@@ -245,10 +245,10 @@ def _share(component: Mapping[str, Any]) -> Share:
     )
 
 
-def _visit(number: int, stop: Mapping[str, Any]) -> Visit:
+def _visit(number: int, stop: Mapping[str, Any]) -> PlanStop:
     price = stop["price_from_minor"]
     shown = "" if price is None else money(price, stop["price_currency"])
-    return Visit(
+    return PlanStop(
         number=number,
         name=stop["name"],
         category=Experience.Category(stop["category"]).label,
@@ -273,7 +273,7 @@ def _hour(hour: Mapping[str, Any]) -> WeatherHour:
     )
 
 
-def drawn(sights: Sequence[Experience], visits: Sequence[Visit]) -> Map | None:
+def drawn(sights: Sequence[Experience], visits: Sequence[PlanStop]) -> Map | None:
     """Return the map of a city's sights by their distances; None where none is known."""
     numbers = {visit.name: visit.number for visit in visits}
     known = [sight for sight in sights if sight.distance_metres is not None]
