@@ -89,8 +89,9 @@
     function furnish() {
         each("[data-combobox]", combobox);
         // The days before and after the one asked for are to be seen alike.
-        each(".days ul", (days) => {
-            days.scrollLeft = (days.scrollWidth - days.clientWidth) / 2;
+        each(".days [aria-current]", (day) => {
+            const days = day.closest("ul");
+            days.scrollLeft = day.offsetLeft + (day.offsetWidth - days.clientWidth) / 2;
         });
         // On a phone what was found comes first.
         each(".again", (again) => {
