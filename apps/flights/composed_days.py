@@ -223,7 +223,8 @@ def _digest(cursor: Any, day: date, rules: Limits) -> str:
         return ""
     connection_times.get(), ground.get(), airports.get()
     versions = (connection_times.version, ground.version, airports.version)
-    told = repr((count, [str(each) for each in sums], rules, versions, sorted(_routes())))
+    transfer = configs.get("composing.self_transfer")
+    told = repr((count, [str(each) for each in sums], rules, transfer, versions, sorted(_routes())))
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 

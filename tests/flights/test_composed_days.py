@@ -15,6 +15,7 @@ from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
+from apps.configs.runtime import configs
 from apps.flights import composed_days, tasks
 from apps.flights.airports import airports
 from apps.flights.composed_days import PROVIDER, changed_days, compose_day
@@ -430,6 +431,20 @@ def test_changed_days__times_of_connections_change__tells_all_days_with_legs(
         assert composed_days.connection_times.get()
         assert composed_days.connection_times.version > seen
         assert changed_days_of(timetable) == [timetable.day]
+
+
+def test_changed_days__longer_self_transfer__tells_all_days_with_legs(timetable: Timetable) -> None:
+    timetable.fly("SFO", "DEN", "06:00", 155)
+    timetable.compose()
+    standing = configs.get
+
+    def longer(key: str, *args: Any) -> Any:
+        return 185 if key == "composing.self_transfer" else standing(key, *args)
+
+    with operator_scope():
+        assert changed_days_of(timetable) == []
+        with patch.object(configs, "get", longer):
+            assert changed_days_of(timetable) == [timetable.day]
 
 
 def test_task__horizon__queues_the_days_that_changed(timetable: Timetable) -> None:
