@@ -78,7 +78,8 @@ class Layover:
 
     @property
     def minutes(self) -> int:
-        return (self.departs - self.arrives) // timedelta(minutes=1)
+        # Two times of one zone would be subtracted as its clock shows them.
+        return (self.departs.astimezone(UTC) - self.arrives.astimezone(UTC)) // timedelta(minutes=1)
 
     @property
     def airport_change(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -78,7 +78,7 @@ def read_stay(query: QueryDict, places: Places) -> Stay:
         raise Http404
     zone = ZoneInfo(place.time_zone)
     arrives, departs = _moment(query, "arrival", zone), _moment(query, "departure", zone)
-    if not timedelta() < departs - arrives <= LONGEST_STAY:
+    if not timedelta() < departs.astimezone(UTC) - arrives.astimezone(UTC) <= LONGEST_STAY:
         raise Http404
     currency = query.get("currency", "")
     return Stay(

@@ -230,6 +230,19 @@ def test_layover__that_is_over__tells_its_time_alone(site: Client):
     assert "to spend in town" in section(text, "time")
 
 
+def test_time__clocks_go_back__counts_the_hour_that_is_there_twice(site: Client):
+    text = page(
+        site,
+        airport="JFK",
+        arrival="2026-10-31T22:00-04:00",
+        departure="2026-11-01T08:00-05:00",
+        to="LHR",
+        **{"from": "SFO"},
+    )
+    assert "11 h" in text
+    assert "10 h" not in text
+
+
 def test_score__weights__are_the_hosts_own_tenants(
     enterprise: Enterprise, site: Client, other_enterprise: Enterprise
 ):
