@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from apps.audit.models import AuditEvent
 from apps.configs.runtime import override_config
-from apps.flights import admin_ranking, tasks
+from apps.flights import tasks
 from apps.flights.models import OfferChoice, RankerVersion
 from apps.flights.weights import COMPONENTS, SCORE_VERSION
 from apps.tenants.models import Enterprise
@@ -240,7 +240,8 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """What the admin queues, instead of a broker."""
     found: list[tuple[str, dict[str, Any]]] = []
     monkeypatch.setattr(
-        admin_ranking, "enqueue", lambda task, **options: found.append((task, options["kwargs"]))
+        "apps.flights.admin.ranking.enqueue",
+        lambda task, **options: found.append((task, options["kwargs"])),
     )
     return found
 
