@@ -37,7 +37,7 @@ HORIZON_DAYS: Final = 365
 DAYLIGHT_MINUTES: Final = 60
 
 MINUTES_PATTERN: Final = r"[0-9]{1,3}h([0-5]?[0-9]m)?|[0-9]{1,5}m?"
-PRICE_PATTERN: Final = r"[0-9]{1,7}(\.[0-9]{1,2})?"
+PRICE_PATTERN: Final = r"[0-9]{1,9}(\.[0-9]{1,3})?"
 TIME_PATTERN: Final = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 AIRPORT_PATTERN: Final = r"[A-Z]{3}"
 CARRIER_PATTERN: Final = r"[A-Z0-9]{2}"
@@ -71,7 +71,7 @@ class Position:
 class FlightSearch:
     """One search: minutes as numbers, prices in minor units, times of day as minutes.
 
-    `layover` bounds every layover; one of them leaves `usable` minutes for the city, with daylight
+    `layover` bounds every layover; the most that one leaves for its city is `usable`, with daylight
     if `daylight`. `via` asks for a layover at any of its airports, and `layover`, `usable` and
     `overnight` then mean the one there. `exclude` asks for none at its own. `carriers` asks that
     every segment is by one of them. Airports and carriers are sorted. Prices are in minor units
@@ -238,6 +238,18 @@ PARAMETERS: Final = frozenset(
         "cursor",
     }
 )
+# Those that leave offers of the route and days out.
+FILTERS: Final = PARAMETERS - {
+    "origin",
+    "destination",
+    "departure_date",
+    "flexible_days",
+    "currency",
+    "explain",
+    "sort",
+    "limit",
+    "cursor",
+}
 
 
 def _contradictions(
@@ -355,7 +367,10 @@ def parse_minutes(text: str) -> int:
 def _price(text: str, currency: str) -> int:
     if not re.fullmatch(PRICE_PATTERN, text):
         raise Refused("Give an amount such as 400 or 99.50.")
-    return int(Decimal(text).scaleb(DECIMALS.get(currency, 2)))
+    decimals = DECIMALS.get(currency, 2)
+    if len(text.partition(".")[2]) > decimals:
+        raise Refused(f"An amount of {currency} has {decimals} decimals.", "price_precision")
+    return int(Decimal(text).scaleb(decimals))
 
 
 def _time_of_day(text: str) -> int:

@@ -38,9 +38,8 @@ CURSOR_PATTERN: Final = r"[0-9a-f]{16}\.[0-9]{1,15}\.[A-Za-z0-9_-]{43,128}"
 
 ROUTE: Final = ("origin", "destination", "departure_date")
 RETURN: Final = (*ROUTE, "return_date")
-# What one slice has and several have not.
-OF_ONE_SLICE: Final = frozenset({*ROUTE, "sort", "limit", "cursor", "flexible_days", "explain"})
-FILTERS: Final = grammar.PARAMETERS - OF_ONE_SLICE
+# What is asked of every slice.
+FILTERS: Final = grammar.FILTERS | {"currency"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,8 @@ SEARCH_PARAMETERS = [
     ),
     query_parameter(
         "usable",
-        "One layover leaves this long for the city, within opening hours; with `via`, the one"
-        " there does. In the units of `layover`.",
+        "The layover that leaves most for its city leaves this long, within opening hours; with"
+        " `via`, one there does. In the units of `layover`.",
         _range(grammar.MINUTES_PATTERN, "4h.."),
     ),
     query_parameter(
