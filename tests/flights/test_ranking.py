@@ -122,6 +122,29 @@ def test_score__explain_in_another_order__tells_the_same_score(
     assert "score" not in results(api, shop, sort="price")[0]
 
 
+def test_score__halfway_between_two_tenths__is_rounded_alike(api: Client, shop: Shop) -> None:
+    shop.sell()
+    # 81.25: a nonstop is safe and shows no city.
+    weights = {"algorithm.city_weight": 0.1875, "algorithm.safety_weight": 0.8125}
+    with override_config({**dict.fromkeys(EQUAL, 0), **weights}):
+        scores = {
+            results(api, shop, sort=sort, explain="true")[0]["score"]
+            for sort in ("score", "price", "duration")
+        }
+    assert scores == {81.2}
+
+
+def test_score__usable_time_never_worked_out__says_nothing_of_the_city(
+    api: Client, shop: Shop, places: None
+) -> None:
+    shop.sell([("DEN", 600)])
+    with override_config(EQUAL):
+        (offer,) = results(api, shop, explain="true")
+    told = offer["explanation"]
+    assert told["components"]["city"] == told["components"]["experience"] == {"weight": 0.2}
+    assert told["confidence"] == 0.6
+
+
 def test_score__nothing_known_of_the_city__counts_what_is_known(api: Client, shop: Shop) -> None:
     sell_stay(shop, "BTV", 360)
     with override_config(EQUAL):

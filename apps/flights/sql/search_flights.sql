@@ -65,7 +65,7 @@ begin atomic
     select offer_json(
         o,
         asked,
-        round((100 * weighted_score(s.components, asked))::numeric, 1),
+        round(score_tenths(s.components, asked) / 10.0, 1),
         score_explanation(s.hub, s.components, asked, best_price_minor, best_minutes)
     )
     from offer_components_of(o, asked, best_price_minor, best_minutes) as s;
@@ -231,7 +231,7 @@ begin
         select
             array_agg(
                 offer_json(
-                    page.offer, asked, (1000 - page.key) / 10.0,
+                    page.offer, asked, round((1000 - page.key) / 10.0, 1),
                     case when asked.explain then score_explanation(
                         page.hub, page.components, asked, best_price, best_minutes
                     ) end
@@ -250,7 +250,7 @@ begin
             ) as scored
             cross join lateral (
                 -- The best first: tenths of a point below the highest score.
-                select 1000 - round(1000 * weighted_score(scored.components, asked))::bigint as key
+                select 1000 - score_tenths(scored.components, asked) as key
             ) as sorted
             where o.origin_airport = asked.origin
                 and o.destination_airport = asked.destination
