@@ -64,7 +64,10 @@ def _cursor(pattern: str) -> OpenApiParameter:
 
 DAY = {"type": "string", "format": "date"}
 RETURN_DATE = query_parameter(
-    "return_date", "Of the way back, by the destination's calendar; not before the way there.", DAY
+    "return_date",
+    "Of the way back, by the destination's calendar; not before the way there, unless over the date"
+    " line.",
+    DAY,
 )
 
 
