@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +15,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from kombu import Connection
 
 from apps.audit.models import AuditEvent
 from apps.configs.runtime import override_config
@@ -20,9 +23,11 @@ from apps.flights import tasks
 from apps.flights.models import OfferChoice, RankerVersion
 from apps.flights.weights import COMPONENTS, SCORE_VERSION
 from apps.tenants.models import Enterprise
+from layoverhq.celery import app as celery
 from layoverhq.tenancy import operator_scope
 from tests.flights.choosing import keep, make_choices, simulated
 from tests.flights.test_rankers import PLANTED, plant_version, trained, versions
+from tests.kernel.test_celery import work
 from tests.tenants import factories
 
 CHOICES = "/admin/flights/offerchoice/"
@@ -263,6 +268,28 @@ def test_train_now__enough_choices__queues_what_the_task_understands(
     assert "Queued a training on 200 choices" in body(again)
     tasks.train_ranker(**queued[-1][1])
     assert len(versions(enterprise)) == 2
+
+
+def test_train_now__worker__writes_the_operators_name_and_reason(
+    enterprise: Enterprise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(enterprise, simulated(PLANTED, choices=200))
+    user = factories.make_operator()
+    with Connection("memory://") as broker:
+        send = partial(celery.send_task, connection=broker, queue="celery")
+        monkeypatch.setattr("layoverhq.model_admin.current_app", SimpleNamespace(send_task=send))
+        factories.make_admin_client(user).post(
+            f"{RANKERS}train/", {**DIALOG, "enterprise": enterprise.slug}
+        )
+        with broker.SimpleQueue("celery") as queue:
+            message = queue.get(block=True, timeout=5)
+            message.ack()
+    _, kwargs, _ = message.payload
+    work(tasks.train_ranker, message.headers, **kwargs)
+    (version,) = versions(enterprise)
+    with operator_scope():
+        (event,) = AuditEvent.objects.about("ranker_versions", version.pk)
+    assert (event.operation, event.reason, event.user_id) == ("INSERT", REASON, user.pk)
 
 
 def test_train_now__too_few_or_nobody__is_refused_and_queues_nothing(
