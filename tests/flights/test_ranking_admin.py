@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
@@ -172,6 +173,30 @@ def test_rankers__filters__keep_what_they_name(
     none = admin_client.get(f"{RANKERS}?enterprise={enterprise.slug}&status=retired")
     assert body(none)
     assert list(none.context["cl"].result_list) == []
+
+
+def test_rankers__none_yet__says_what_one_is_and_how_far_enterprises_are(
+    admin_client: Client, enterprise: Enterprise, other_enterprise: Enterprise
+) -> None:
+    keep(enterprise, simulated(PLANTED, choices=40))
+    keep(other_enterprise, simulated(PLANTED, choices=70))
+    # What was shown alone is nothing to learn from.
+    make_choices(enterprise, ["DEN"] * 3)
+    with (
+        override_config({"ranking.training_choices": 60}),
+        override_config({"features.experimental_ml": True}, tenant=other_enterprise),
+        patch("apps.flights.admin.ranking.ENTERPRISES_SHOWN", 1_000),
+    ):
+        text = body(admin_client.get(f"{RANKERS}?enterprise={enterprise.slug}"))
+    assert "No ranker is like that" in text
+    assert "It takes 60 such choices" in text
+    assert "Create a new item" not in text
+    cells = r"</a></td>" + r" <td[^>]*>([^<]*)</td>" * 4
+    assert re.search(enterprise.name + cells, text).groups() == ("40", "20", "no", "no")
+    assert re.search(other_enterprise.name + cells, text).groups() == ("70", "0", "yes", "no")
+    plant_version(enterprise)
+    listed = body(admin_client.get(f"{RANKERS}?enterprise={enterprise.slug}"))
+    assert "It takes" not in listed
 
 
 def test_activate__dialog__replaces_with_the_operators_reason(enterprise: Enterprise) -> None:
