@@ -192,8 +192,8 @@ def test_rankers__none_yet__says_what_one_is_and_how_far_enterprises_are(
     assert "It takes 60 such choices" in text
     assert "Create a new item" not in text
     cells = r"</a></td>" + r" <td[^>]*>([^<]*)</td>" * 4
-    assert re.search(enterprise.name + cells, text).groups() == ("40", "20", "no", "no")
-    assert re.search(other_enterprise.name + cells, text).groups() == ("70", "0", "yes", "no")
+    assert re.search(enterprise.name + cells, text).groups() == ("40", "20", "off", "off")
+    assert re.search(other_enterprise.name + cells, text).groups() == ("70", "0", "on", "off")
     plant_version(enterprise)
     listed = body(admin_client.get(f"{RANKERS}?enterprise={enterprise.slug}"))
     assert "It takes" not in listed

@@ -81,8 +81,8 @@ def nats(loss: float) -> str:
     return f"{loss:.4f}" if math.isfinite(loss) else "—"
 
 
-def yes_or_no(told: bool) -> str:
-    return "yes" if told else "no"
+def on_or_off(told: bool) -> str:
+    return "on" if told else "off"
 
 
 class ChosenDayFilter(InputFilter):
@@ -368,8 +368,8 @@ class RankerVersionAdmin(ReadOnly, OperationAdmin):
                     "enterprise": enterprises[each],
                     "choices": counts[each],
                     "missing": max(0, needed - counts[each]),
-                    "learns": yes_or_no(configs.get("features.experimental_ml", enterprises[each])),
-                    "shares": yes_or_no(configs.get("ranking.share_choices", enterprises[each])),
+                    "learns": on_or_off(configs.get("features.experimental_ml", enterprises[each])),
+                    "shares": on_or_off(configs.get("ranking.share_choices", enterprises[each])),
                 }
                 for each in shown
             ],
