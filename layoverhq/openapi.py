@@ -1,10 +1,10 @@
-"""How the OpenAPI document tells of problems."""
+"""How the OpenAPI document tells of query parameters and of problems."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiResponse
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 from layoverhq.errors import PROBLEM_CONTENT_TYPE
@@ -39,6 +39,19 @@ class ProblemSerializer(serializers.Serializer[None]):
     detail = serializers.CharField(required=False)
     errors = FieldErrorSerializer(many=True, required=False)  # type: ignore[assignment]
     request_id = serializers.CharField(required=False)
+
+
+def query_parameter(
+    name: str, description: str, schema: dict[str, Any], *, required: bool = False
+) -> OpenApiParameter:
+    """Return a parameter of the query string, by its JSON schema."""
+    return OpenApiParameter(
+        name,
+        type=schema,
+        location=OpenApiParameter.QUERY,
+        required=required,
+        description=description,
+    )
 
 
 def problem_responses(*statuses: int) -> dict[tuple[int, str], Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -17,7 +17,7 @@ from apps.flights import grammar
 from apps.flights.combining import Combination, Slice, best_combinations
 from apps.flights.grammar import FlightSearch, parse_flight_search
 from apps.flights.itineraries import WAIT_MINUTES, offer_list, offers_by_id
-from apps.flights.itinerary_grammar import FILTERS, parse_itinerary_search
+from apps.flights.itinerary_grammar import FILTERS, may_follow, parse_itinerary_search
 from apps.flights.queries import asked_record
 from layoverhq.errors import FieldError, InvalidInput
 from layoverhq.query_string import parse_query
@@ -36,12 +36,12 @@ CALENDAR = """
 
 @dataclass(frozen=True, slots=True)
 class CalendarSearch:
-    """A month's days that are not past, or the days around the way there and the way back."""
+    """A month's days that are not past, or pairs of the days around the way there and back."""
 
     search: FlightSearch
-    days: tuple[date, ...]
+    days: tuple[date, ...] = ()
     back: FlightSearch | None = None
-    return_days: tuple[date, ...] = ()
+    pairs: tuple[tuple[date, date], ...] = ()
 
 
 def parse_calendar_search(
@@ -76,7 +76,13 @@ def _there_and_back(
     if errors:
         raise InvalidInput(errors)
     there, back = asked.slices
-    return CalendarSearch(there, _around(there, zones, now), back, _around(back, zones, now))
+    pairs = tuple(
+        (day, later)
+        for day in _around(there, zones, now)
+        for later in _around(back, zones, now)
+        if may_follow(later, zones[back.origin], day, zones[there.origin])
+    )
+    return CalendarSearch(there, back=back, pairs=pairs)
 
 
 def _month(
@@ -99,7 +105,7 @@ def _month(
         all_days = [first.replace(day=number) for number in range(1, length + 1)]
         days = _bookable(all_days, zones.get(values.get("origin", "")), now)
         if not days:
-            past = all_days[-1] < now.date()
+            past = first < now.date()
             errors.append(
                 FieldError("month", "past", "The month is past at the origin.")
                 if past
@@ -162,16 +168,13 @@ def _pairs(
     fetch: Fetch, tenant: TenantRef, asked: CalendarSearch, back: FlightSearch
 ) -> list[dict[str, Any]]:
     """Return every pair of days with what the cheapest way there and back costs."""
-    there_records = _records(tenant, asked.search, asked.days)
-    back_records = _records(tenant, back, asked.return_days)
+    there_records = _records(tenant, asked.search, {day for day, _ in asked.pairs})
+    back_records = _records(tenant, back, {later for _, later in asked.pairs})
     # A day's list is read once, however many pairs it is in.
     there_lists = {day: offer_list(fetch, record) for day, record in there_records.items()}
     back_lists = {day: offer_list(fetch, record) for day, record in back_records.items()}
     best = {
-        (day, later): _cheapest(outbound, inbound)
-        for day, outbound in there_lists.items()
-        for later, inbound in back_lists.items()
-        if later >= day
+        (day, later): _cheapest(there_lists[day], back_lists[later]) for day, later in asked.pairs
     }
     offers: dict[Any, dict[str, Any]] = {}
     for place, records in enumerate((there_records, back_records)):
@@ -189,7 +192,7 @@ def _pairs(
 
 
 def _records(
-    tenant: TenantRef, search: FlightSearch, days: tuple[date, ...]
+    tenant: TenantRef, search: FlightSearch, days: Iterable[date]
 ) -> dict[date, dict[str, Any]]:
     return {day: asked_record(tenant, replace(search, departure_date=day)) for day in days}
 

@@ -37,7 +37,7 @@ HORIZON_DAYS: Final = 365
 DAYLIGHT_MINUTES: Final = 60
 
 MINUTES_PATTERN: Final = r"[0-9]{1,3}h([0-5]?[0-9]m)?|[0-9]{1,5}m?"
-PRICE_PATTERN: Final = r"[0-9]{1,7}(\.[0-9]{1,2})?"
+PRICE_PATTERN: Final = r"[0-9]{1,9}(\.[0-9]{1,3})?"
 TIME_PATTERN: Final = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 AIRPORT_PATTERN: Final = r"[A-Z]{3}"
 CARRIER_PATTERN: Final = r"[A-Z0-9]{2}"
@@ -71,7 +71,7 @@ class Position:
 class FlightSearch:
     """One search: minutes as numbers, prices in minor units, times of day as minutes.
 
-    `layover` bounds every layover; one of them leaves `usable` minutes for the city, with daylight
+    `layover` bounds every layover; the most that one leaves for its city is `usable`, with daylight
     if `daylight`. `via` asks for a layover at any of its airports, and `layover`, `usable` and
     `overnight` then mean the one there. `exclude` asks for none at its own. `carriers` asks that
     every segment is by one of them. Airports and carriers are sorted. Prices are in minor units
@@ -137,8 +137,8 @@ class FlightSearch:
         return hashlib.blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()
 
 
-class _Refused(Exception):
-    """A value cannot be used; carries the code and the sentence."""
+class Refused(Exception):
+    """A value cannot be used; carries the code and the sentence, and no field's name."""
 
     def __init__(self, detail: str, code: str = "invalid") -> None:
         super().__init__(detail)
@@ -162,35 +162,35 @@ def parse_flight_search(
         if field in values:
             try:
                 parsed[field] = parse(values[field])
-            except _Refused as refused:
+            except Refused as refused:
                 errors.append(FieldError(field, refused.code, refused.detail))
 
     def airport(text: str) -> str:
-        return _airport(text, zones)
+        return parse_airport(text, zones)
 
     read("origin", airport)
     read("destination", airport)
-    read("departure_date", _date)
-    read("max_layovers", lambda text: _count(text, 0, MAXIMUM_LAYOVERS))
+    read("departure_date", parse_date)
+    read("max_layovers", lambda text: parse_count(text, 0, MAXIMUM_LAYOVERS))
     read("via", lambda text: _airports(text, zones))
     read("exclude", lambda text: _airports(text, zones))
-    read("layover", lambda text: _bounds(text, _minutes))
-    read("duration", lambda text: _bounds(text, _minutes))
+    read("layover", lambda text: parse_bounds(text, parse_minutes))
+    read("duration", lambda text: parse_bounds(text, parse_minutes))
     read("currency", _currency)
     currency = parsed.get("currency", BASE_CURRENCY)
-    read("price", lambda text: _bounds(text, lambda amount: _price(amount, currency)))
-    read("depart", lambda text: _bounds(text, _time_of_day))
-    read("flexible_days", lambda text: _count(text, 0, MAXIMUM_FLEXIBLE_DAYS))
-    read("usable", lambda text: _bounds(text, _minutes))
-    read("daylight", lambda text: _choice(text, {"true": True, "false": False}))
+    read("price", lambda text: parse_bounds(text, lambda amount: _price(amount, currency)))
+    read("depart", lambda text: parse_bounds(text, _time_of_day))
+    read("flexible_days", lambda text: parse_count(text, 0, MAXIMUM_FLEXIBLE_DAYS))
+    read("usable", lambda text: parse_bounds(text, parse_minutes))
+    read("daylight", lambda text: parse_choice(text, {"true": True, "false": False}))
     read("carriers", _carriers)
     read("exclude_carriers", _carriers)
-    read("cabin", lambda text: _choice(text, {cabin: cabin for cabin in CABINS}))
+    read("cabin", lambda text: parse_choice(text, {cabin: cabin for cabin in CABINS}))
     for field in ("overnight", "self_transfer", "terminal_change"):
-        read(field, lambda text: _choice(text, YES_OR_NO))
-    read("explain", lambda text: _choice(text, {"true": True, "false": False}))
-    read("sort", lambda text: _choice(text, {sort: sort for sort in SORTS}))
-    read("limit", lambda text: _count(text, 1, MAXIMUM_LIMIT))
+        read(field, lambda text: parse_choice(text, YES_OR_NO))
+    read("explain", lambda text: parse_choice(text, {"true": True, "false": False}))
+    read("sort", lambda text: parse_choice(text, {sort: sort for sort in SORTS}))
+    read("limit", lambda text: parse_count(text, 1, MAXIMUM_LIMIT))
     read("cursor", _cursor)
 
     faulty = {error.field for error in errors}
@@ -238,6 +238,18 @@ PARAMETERS: Final = frozenset(
         "cursor",
     }
 )
+# Those that leave offers of the route and days out.
+FILTERS: Final = PARAMETERS - {
+    "origin",
+    "destination",
+    "departure_date",
+    "flexible_days",
+    "currency",
+    "explain",
+    "sort",
+    "limit",
+    "cursor",
+}
 
 
 def _contradictions(
@@ -268,76 +280,82 @@ def _contradictions(
         )
 
 
-def _airport(text: str, zones: Mapping[str, str]) -> str:
+def parse_airport(text: str, zones: Mapping[str, str]) -> str:
+    """Return the code of a known airport. Raises Refused."""
     if not re.fullmatch(AIRPORT_PATTERN, text):
-        raise _Refused("Give one IATA code in capitals, such as SFO.")
+        raise Refused("Give one IATA code in capitals, such as SFO.")
     if text not in zones:
-        raise _Refused(f"No airport {text} is known.", "unknown_airport")
+        raise Refused(f"No airport {text} is known.", "unknown_airport")
     return text
 
 
 def _airports(text: str, zones: Mapping[str, str]) -> tuple[str, ...]:
     codes = text.split(",")
     if len(codes) > MAXIMUM_AIRPORTS:
-        raise _Refused(f"At most {MAXIMUM_AIRPORTS} airports.", "too_many")
+        raise Refused(f"At most {MAXIMUM_AIRPORTS} airports.", "too_many")
     if not all(re.fullmatch(AIRPORT_PATTERN, code) for code in codes):
-        raise _Refused("Give IATA codes in capitals with commas between, such as DEN,ORD.")
+        raise Refused("Give IATA codes in capitals with commas between, such as DEN,ORD.")
     if strangers := sorted(set(codes) - zones.keys()):
-        raise _Refused(f"No such airport is known: {', '.join(strangers)}.", "unknown_airport")
+        raise Refused(f"No such airport is known: {', '.join(strangers)}.", "unknown_airport")
     return tuple(sorted(set(codes)))
 
 
-def _date(text: str) -> date:
+def parse_date(text: str) -> date:
+    """Return a day, told as YYYY-MM-DD. Raises Refused."""
     if not re.fullmatch(DATE_PATTERN, text):
-        raise _Refused("Give a date such as 2026-03-01.")
+        raise Refused("Give a date such as 2026-03-01.")
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise _Refused("There is no such day.", "impossible_date") from None
+        raise Refused("There is no such day.", "impossible_date") from None
 
 
-def _count(text: str, low: int, high: int) -> int:
+def parse_count(text: str, low: int, high: int) -> int:
+    """Return a whole number within both ends. Raises Refused."""
     if not re.fullmatch(r"[0-9]{1,3}", text) or not low <= int(text) <= high:
-        raise _Refused(f"Give a whole number from {low} to {high}.")
+        raise Refused(f"Give a whole number from {low} to {high}.")
     return int(text)
 
 
-def _choice(text: str, choices: Mapping[str, T]) -> T:
+def parse_choice(text: str, choices: Mapping[str, T]) -> T:
+    """Return what one of the words means. Raises Refused."""
     if text not in choices:
-        raise _Refused(f"Give one of {', '.join(choices)}.")
+        raise Refused(f"Give one of {', '.join(choices)}.")
     return choices[text]
 
 
 def _carriers(text: str) -> tuple[str, ...]:
     codes = text.split(",")
     if len(codes) > MAXIMUM_CARRIERS:
-        raise _Refused(f"At most {MAXIMUM_CARRIERS} airlines.", "too_many")
+        raise Refused(f"At most {MAXIMUM_CARRIERS} airlines.", "too_many")
     if not all(re.fullmatch(CARRIER_PATTERN, code) for code in codes):
-        raise _Refused("Give IATA codes of airlines with commas between, such as UA,B6.")
+        raise Refused("Give IATA codes of airlines with commas between, such as UA,B6.")
     return tuple(sorted(set(codes)))
 
 
 def _currency(text: str) -> str:
     if text not in CURRENCIES:
-        raise _Refused("Give a currency of ISO 4217 in capitals, such as EUR.", "unknown_currency")
+        raise Refused("Give a currency of ISO 4217 in capitals, such as EUR.", "unknown_currency")
     return text
 
 
-def _bounds(text: str, parse: Callable[[str], int]) -> Bounds[int]:
+def parse_bounds(text: str, parse: Callable[[str], int]) -> Bounds[int]:
+    """Return a range whose ends `parse` reads. Raises Refused."""
     low_text, dots, high_text = text.partition("..")
     if not dots or not (low_text or high_text):
-        raise _Refused("Give a range: low..high, low.. or ..high.")
+        raise Refused("Give a range: low..high, low.. or ..high.")
     low = parse(low_text) if low_text else None
     high = parse(high_text) if high_text else None
     if low is not None and high is not None and low > high:
-        raise _Refused("The range is upside down.", "upside_down")
+        raise Refused("The range is upside down.", "upside_down")
     return Bounds(low, high)
 
 
-def _minutes(text: str) -> int:
+def parse_minutes(text: str) -> int:
+    """Return minutes. Raises Refused."""
     # re.ASCII is not needed: [0-9] never matches other scripts' digits, where int() takes them.
     if not re.fullmatch(MINUTES_PATTERN, text):
-        raise _Refused("Give minutes such as 8h, 8h30m, 90m or 90.")
+        raise Refused("Give minutes such as 8h, 8h30m, 90m or 90.")
     hours, has_hours, rest = text.rpartition("h")
     return (
         int(hours or 0) * 60 + int(rest.removesuffix("m") or 0)
@@ -348,18 +366,21 @@ def _minutes(text: str) -> int:
 
 def _price(text: str, currency: str) -> int:
     if not re.fullmatch(PRICE_PATTERN, text):
-        raise _Refused("Give an amount such as 400 or 99.50.")
-    return int(Decimal(text).scaleb(DECIMALS.get(currency, 2)))
+        raise Refused("Give an amount such as 400 or 99.50.")
+    decimals = DECIMALS.get(currency, 2)
+    if len(text.partition(".")[2]) > decimals:
+        raise Refused(f"An amount of {currency} has {decimals} decimals.", "price_precision")
+    return int(Decimal(text).scaleb(decimals))
 
 
 def _time_of_day(text: str) -> int:
     if not re.fullmatch(TIME_PATTERN, text):
-        raise _Refused("Give a time of day such as 06:00.")
+        raise Refused("Give a time of day such as 06:00.")
     return int(text[:2]) * 60 + int(text[3:])
 
 
 def _cursor(text: str) -> tuple[str, Position]:
     if not re.fullmatch(CURSOR_PATTERN, text):
-        raise _Refused("This is no cursor of a search.", "malformed_cursor")
+        raise Refused("This is no cursor of a search.", "malformed_cursor")
     digest, key, offer = text.split(".")
     return digest, Position(int(key), UUID(offer))

@@ -11,11 +11,12 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from itertools import pairwise
 from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from apps.flights import grammar
 from apps.flights.combining import Combination
@@ -36,11 +37,13 @@ SLICES_PATTERN: Final = (
 )
 CURSOR_PATTERN: Final = r"[0-9a-f]{16}\.[0-9]{1,15}\.[A-Za-z0-9_-]{43,128}"
 
+# One lands on the day before over the date line only, where clocks differ by more than that.
+DATE_LINE: Final = timedelta(hours=12)
+
 ROUTE: Final = ("origin", "destination", "departure_date")
 RETURN: Final = (*ROUTE, "return_date")
-# What one slice has and several have not.
-OF_ONE_SLICE: Final = frozenset({*ROUTE, "sort", "limit", "cursor", "flexible_days", "explain"})
-FILTERS: Final = grammar.PARAMETERS - OF_ONE_SLICE
+# What is asked of every slice.
+FILTERS: Final = grammar.FILTERS | {"currency"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,12 @@ def parse_itinerary_search(
         except InvalidInput as error:
             faults.add(*error.errors)
     for number, (before, later) in enumerate(pairwise(slices), 2):
-        if later.departure_date < before.departure_date:
+        if not may_follow(
+            later.departure_date,
+            zones[later.origin],
+            before.departure_date,
+            zones[before.origin],
+        ):
             if "slices" in values:
                 detail = f"Slice {number} departs before the one before it."
                 faults.add(FieldError("slices", "out_of_order", detail))
@@ -124,6 +132,14 @@ def parse_itinerary_search(
             "cursor", "The cursor belongs to another search.", code="foreign_cursor"
         )
     return replace(search, after=after)
+
+
+def may_follow(later: date, zone: str, before: date, zone_before: str) -> bool:
+    """Return whether one may depart on a day, by a zone's clock, after a slice of another day."""
+    if later >= before:
+        return True
+    ends = datetime.combine(later + timedelta(days=1), time(), ZoneInfo(zone))
+    return ends - datetime.combine(before, time(), ZoneInfo(zone_before)) > DATE_LINE
 
 
 def _slices(values: Mapping[str, str], faults: _Faults) -> list[_Asked]:

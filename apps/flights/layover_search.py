@@ -84,16 +84,16 @@ def parse_layover_search(
     """Parse a query string as WSGI hands it over. Raises InvalidInput with every faulty field."""
     errors: list[FieldError] = []
     parsers: dict[str, Callable[[str], Any]] = {
-        "airport": lambda text: grammar._airport(text, zones),
+        "airport": lambda text: grammar.parse_airport(text, zones),
         "date": lambda text: _day(text, now),
-        "origin": lambda text: grammar._airport(text, zones),
-        "destination": lambda text: grammar._airport(text, zones),
+        "origin": lambda text: grammar.parse_airport(text, zones),
+        "destination": lambda text: grammar.parse_airport(text, zones),
         "layover": _minute_bounds,
         "usable": _minute_bounds,
-        "daylight": lambda text: grammar._choice(text, {"true": True, "false": False}),
-        "overnight": lambda text: grammar._choice(text, grammar.YES_OR_NO),
-        "sort": lambda text: grammar._choice(text, {sort: sort for sort in SORTS}),
-        "limit": lambda text: grammar._count(text, 1, MAXIMUM_LIMIT),
+        "daylight": lambda text: grammar.parse_choice(text, {"true": True, "false": False}),
+        "overnight": lambda text: grammar.parse_choice(text, grammar.YES_OR_NO),
+        "sort": lambda text: grammar.parse_choice(text, {sort: sort for sort in SORTS}),
+        "limit": lambda text: grammar.parse_count(text, 1, MAXIMUM_LIMIT),
         "cursor": _cursor,
     }
     values = parse_query(query_string, parsers.keys(), errors)
@@ -101,7 +101,7 @@ def parse_layover_search(
     for name, text in values.items():
         try:
             parsed[name] = parsers[name](text)
-        except grammar._Refused as refused:
+        except grammar.Refused as refused:
             errors.append(FieldError(name, refused.code, refused.detail))
     faulty = {error.field for error in errors}
     errors += [
@@ -133,22 +133,22 @@ def parse_layover_search(
 
 
 def _day(text: str, now: datetime) -> date:
-    day = grammar._date(text)
+    day = grammar.parse_date(text)
     # Without a known origin only what is past everywhere on Earth is past.
     if day < (now - timedelta(hours=12)).date():
-        raise grammar._Refused("The date is past.", "past")
+        raise grammar.Refused("The date is past.", "past")
     if day > (now + timedelta(days=grammar.HORIZON_DAYS)).date():
-        raise grammar._Refused(f"At most {grammar.HORIZON_DAYS} days from today.", "too_far")
+        raise grammar.Refused(f"At most {grammar.HORIZON_DAYS} days from today.", "too_far")
     return day
 
 
 def _minute_bounds(text: str) -> Bounds[int]:
-    return grammar._bounds(text, grammar._minutes)
+    return grammar.parse_bounds(text, grammar.parse_minutes)
 
 
 def _cursor(text: str) -> tuple[str, LayoverPosition]:
     if not re.fullmatch(CURSOR_PATTERN, text):
-        raise grammar._Refused("This is no cursor of a search.", "malformed_cursor")
+        raise grammar.Refused("This is no cursor of a search.", "malformed_cursor")
     digest, key, flight, position = text.split(".")
     return digest, LayoverPosition(int(key), UUID(flight), int(position))
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
-from math import ceil, floor
+from decimal import Decimal
+from math import ceil
 from typing import Any
 from uuid import UUID
 
 from apps.configs.runtime import configs
-from apps.flights.grammar import DAYLIGHT_MINUTES, Bounds, FlightSearch
+from apps.flights.grammar import DAYLIGHT_MINUTES, FILTERS, Bounds, FlightSearch
 from apps.flights.models import InventoryLoad
 from apps.flights.money import BASE_CURRENCY
 from apps.flights.ranking import ranking_for
@@ -19,6 +20,20 @@ from apps.flights.rates import shown
 from layoverhq.tenancy import TenantRef, fetch_in_scope
 
 SEARCH = "select search_flights(jsonb_populate_record(null::flight_search, %(asked)s::jsonb))"
+
+EMPTIED = """
+    select search_emptied(
+        jsonb_populate_record(null::flight_search, %(asked)s::jsonb), %(filters)s::jsonb
+    )::text
+"""
+_NOTHING = b'{"results":[]'
+# With a via airport these mean the layover there, and daylight is of the usable minutes.
+_BESIDE: Mapping[str, tuple[str, ...]] = {
+    "layover": ("via",),
+    "usable": ("via",),
+    "overnight": ("via",),
+    "daylight": ("via", "usable"),
+}
 
 # Before every offer: keys are not negative.
 _START = {"after_key": -1, "after_id": str(UUID(int=0))}
@@ -30,18 +45,55 @@ def search_flights(
 ) -> bytes:
     """Return the answer's body as JSON, `{"results": […], "next": cursor or null}`.
 
-    It is built in SQL and not parsed here. `context` is what flags are evaluated in, the
+    It is built in SQL and not parsed here; `empty` of a first page without offers is asked for in a
+    transaction of its own. `context` is what flags are evaluated in, the
     enterprise alone if it is missing. Raises QueryTimeout, and NoRate or StaleRate of a currency
     that prices cannot be shown in.
     """
-    rows = fetch_in_scope(
-        tenant,
-        SEARCH,
-        {"asked": json.dumps(asked_record(tenant, search, context=context))},
-        timeout_seconds=configs.get("flight.search_timeout", tenant),
+    timeout = configs.get("flight.search_timeout", tenant)
+    asked = json.dumps(asked_record(tenant, search, context=context))
+    rows = fetch_in_scope(tenant, SEARCH, {"asked": asked}, timeout_seconds=timeout)
+    body: bytes = rows[0][0].encode()
+    if search.after is None and body.startswith(_NOTHING):
+        filters = json.dumps(filter_records(tenant, search))
+        rows = fetch_in_scope(
+            tenant, EMPTIED, {"asked": asked, "filters": filters}, timeout_seconds=timeout
+        )
+        body = body[:-1] + b',"empty":' + rows[0][0].encode() + b"}"
+    return body
+
+
+def filter_records(tenant: TenantRef, search: FlightSearch) -> dict[str, dict[str, Any]]:
+    """Return each filter of the search, and `policy`, as searches of its route and days.
+
+    `alone` asks for that filter, besides those of which it takes its meaning; `beside` for these
+    only; `without` for all the others.
+    """
+    bare = FlightSearch(
+        search.origin, search.destination, search.departure_date, currency=search.currency
     )
-    body: str = rows[0][0]
-    return body.encode()
+    given = {name for name in FILTERS if getattr(search, name) != getattr(bare, name)}
+
+    def record(names: Iterable[str]) -> dict[str, Any]:
+        chosen = {name: getattr(search, name) for name in given.intersection(names)}
+        return search_record(replace(bare, **chosen))
+
+    allowed = policy(tenant)
+    records = {
+        name: {
+            "beside": record(_BESIDE.get(name, ())),
+            "alone": record((name, *_BESIDE.get(name, ()))),
+            "without": {**record(given - {name}), **allowed},
+        }
+        for name in given
+    }
+    if allowed:
+        records["policy"] = {
+            "beside": record(()),
+            "alone": {**record(()), **allowed},
+            "without": record(given),
+        }
+    return records
 
 
 def asked_record(
@@ -126,18 +178,25 @@ def search_record(search: FlightSearch) -> dict[str, Any]:
 
 
 def _prices(search: FlightSearch) -> dict[str, Any]:
-    """Return the bounds of the price in our own currency, and what prices are shown in."""
+    """Return the bounds of the price in our own currency, and what prices are shown in.
+
+    What is bounded is the price as it is shown: rounded, or the fare that was named in it.
+    """
     if search.currency == BASE_CURRENCY:
         return _ends("price", "minor", search.price)
     rate, day = shown(search.currency)
-    bounds = search.price
-    if bounds is not None:
-        low, high = bounds.low, bounds.high
-        bounds = Bounds(
-            None if low is None else ceil(low / rate), None if high is None else floor(high / rate)
-        )
+    low, high = (search.price.low, search.price.high) if search.price else (None, None)
+    half = Decimal("0.5")
     return {
-        **_ends("price", "minor", bounds),
+        **_ends(
+            "price",
+            "minor",
+            Bounds(
+                None if low is None else ceil((low - half) / rate),
+                None if high is None else ceil((high + half) / rate) - 1,
+            ),
+        ),
+        **_ends("fare", "minor", search.price),
         "shown_currency": search.currency,
         "shown_rate": str(rate),
         "shown_rate_date": day.isoformat(),

@@ -53,13 +53,7 @@ def due_trainings(*, now: datetime) -> list[UUID | None]:
 
     An enterprise's are with `features.experimental_ml` and enough choices.
     """
-    counts = dict(
-        _usable(now)
-        .order_by()
-        .values_list("enterprise_id")
-        .annotate(number=Count("*"))
-        .values_list("enterprise_id", "number")
-    )
+    counts = choices_to_learn_from(now=now)
     fewest = configs.get("ranking.training_choices")
     due: list[UUID | None] = [
         enterprise_id
@@ -70,6 +64,12 @@ def due_trainings(*, now: datetime) -> list[UUID | None]:
     if len(sharing) >= FEWEST_SHARING and sum(counts[each] for each in sharing) >= fewest:
         due.append(None)
     return due
+
+
+def choices_to_learn_from(*, now: datetime) -> dict[UUID, int]:
+    """Return how many choices each enterprise has that can be learned from."""
+    counted = _usable(now).order_by().values_list("enterprise_id").annotate(number=Count("*"))
+    return dict(counted.values_list("enterprise_id", "number"))
 
 
 def train_ranker(

@@ -271,14 +271,14 @@ def test_change_schedule__superuser__is_stored(
 
 
 def test_roll_horizon__superuser__queues_the_task(admin_client: Client, sent: list[str]) -> None:
-    with patch("apps.flights.admin.has_inventory", return_value=True):
+    with patch("apps.flights.admin.offers.has_inventory", return_value=True):
         admin_client.post("/admin/flights/inventoryload/roll/", {"_form_submitted": "1"})
 
     assert sent == ["apps.flights.tasks.roll_demo_horizon"]
 
 
 def test_roll_horizon__no_demo_here__queues_nothing(admin_client: Client, sent: list[str]) -> None:
-    with patch("apps.flights.admin.has_inventory", return_value=False):
+    with patch("apps.flights.admin.offers.has_inventory", return_value=False):
         admin_client.post("/admin/flights/inventoryload/roll/", {"_form_submitted": "1"})
 
     assert sent == []

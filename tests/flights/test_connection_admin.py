@@ -370,7 +370,7 @@ def test_composed_day__pages__tell_what_was_done_and_queue_it_again(
     assert "1,200, 30, 4" in told
     page = url("composedday", "change", "2031-01-01")
     assert "2000000" in text(admin_client.get(page))
-    with patch("apps.flights.connection_admin.enqueue") as queued:
+    with patch("apps.flights.admin.connections.enqueue") as queued:
         now = admin_client.post(
             reverse("admin:flights_composedday_compose_now", args=["2031-01-01"]),
             {"_form_submitted": "1"},
@@ -403,7 +403,7 @@ def test_groups__viewer__sees_and_changes_nothing(composed: ComposedDay) -> None
     assert client.post(
         reverse("admin:flights_minimumconnectiontime_import_list"), {"text": HEADER}
     ).status_code in (302, 403)
-    with patch("apps.flights.connection_admin.enqueue") as queued:
+    with patch("apps.flights.admin.connections.enqueue") as queued:
         client.post(
             reverse("admin:flights_composedday_compose_now", args=["2031-01-01"]),
             {"_form_submitted": "1"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +13,10 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.flights import plans
+from apps.flights.fare_calendar import parse_calendar_search
 from apps.flights.models import Offer
 from apps.tenants.models import Enterprise
+from layoverhq.errors import InvalidInput
 from layoverhq.tenancy import snapshot_scope
 from tests.flights.factories import Shop
 from tests.tenants import factories as tenants
@@ -144,6 +146,41 @@ def test_around__return_trip__has_the_cheapest_pair_of_each_pair_of_days(
     finally:
         home.close()
         early.close()
+
+
+def test_month__over_at_the_origin_and_not_in_utc__is_past() -> None:
+    zones = {"AKL": "Pacific/Auckland", "LAX": "America/Los_Angeles"}
+    now = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    with pytest.raises(InvalidInput) as refused:
+        parse_calendar_search("origin=AKL&destination=LAX&month=2026-11", zones=zones, now=now)
+    assert [(error.field, error.code) for error in refused.value.errors] == [("month", "past")]
+    asked = parse_calendar_search("origin=LAX&destination=AKL&month=2026-11", zones=zones, now=now)
+    assert asked.days == (date(2026, 11, 30),)
+
+
+def test_around__over_the_date_line__has_ways_back_of_the_day_before(
+    api: Client, shop: Shop
+) -> None:
+    # From Samoa one lands in American Samoa on the day before.
+    there = Shop("APW", "PPG", shop.day)
+    back = Shop("PPG", "APW", shop.day - timedelta(days=1))
+    try:
+        out = there.sell(price_minor=200, departure_minute=480, flying_minutes=45)
+        home = back.sell(price_minor=300, departure_minute=1_200, flying_minutes=45)
+        query = {**there.asked, "return_date": back.day.isoformat()}
+        found = [each for each in ask(api, **query) if each["price_minor"] is not None]
+        assert [
+            (each["departure_date"], each["return_date"], each["offer_ids"]) for each in found
+        ] == [(there.day.isoformat(), back.day.isoformat(), [str(out.pk), str(home.pk)])]
+        (both,) = api.get("/api/v1/flights/itineraries", query).json()["results"]
+        assert [each["id"] for each in both["slices"]] == [str(out.pk), str(home.pk)]
+        # The other way round a day is lost.
+        wrong = {**back.asked, "return_date": (back.day - timedelta(days=1)).isoformat()}
+        response = api.get("/api/v1/flights/itineraries", wrong)
+        assert [error["code"] for error in response.json()["errors"]] == ["out_of_order"]
+    finally:
+        there.close()
+        back.close()
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,29 @@ def test_price__major_units__become_minor(text: str, bounds: Bounds[int]) -> Non
     assert parsed(price=text).price == bounds
 
 
-@pytest.mark.parametrize("text", ["..400.123", "..4e2", "..NaN", "..$400", "..10000000", ".5..1"])
+@pytest.mark.parametrize(
+    ("currency", "text", "bounds"),
+    [
+        ("JPY", "..15000", Bounds(None, 15_000)),
+        ("KWD", "..120.505", Bounds(None, 120_505)),
+        # A ticket of six hundred euros.
+        ("IDR", "..11400000", Bounds(None, 1_140_000_000)),
+    ],
+)
+def test_price__other_currencies__have_decimals_and_digits_of_their_own(
+    currency: str, text: str, bounds: Bounds[int]
+) -> None:
+    assert parsed(price=text, currency=currency).price == bounds
+
+
+@pytest.mark.parametrize(("currency", "text"), [("JPY", "99.5.."), ("USD", "..400.123")])
+def test_price__more_decimals_than_the_currency_has__is_refused(currency: str, text: str) -> None:
+    assert refused_with(price=text, currency=currency) == {"price": "price_precision"}
+
+
+@pytest.mark.parametrize(
+    "text", ["..400.1234", "..4e2", "..NaN", "..$400", "..1000000000", ".5..1"]
+)
 def test_price__not_an_amount__is_refused(text: str) -> None:
     assert refused_with(price=text) == {"price": "invalid"}
 

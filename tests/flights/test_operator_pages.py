@@ -262,7 +262,7 @@ def test_popular_routes__count_now__needs_its_permission(
     monkeypatch: pytest.MonkeyPatch, admin_client: Client
 ) -> None:
     queued: list[str] = []
-    monkeypatch.setattr("apps.flights.admin_pages.enqueue", queued.append)
+    monkeypatch.setattr("apps.flights.admin.searching.enqueue", queued.append)
     viewer = operator_with("view_popularlayoverroute")
     assert viewer.post(f"{POPULAR}refresh/", {"_form_submitted": "True"}).status_code == 403
     assert queued == []

@@ -92,7 +92,8 @@ def test_scores__any_components__are_what_the_search_ranks_by(
     assert ours == pytest.approx(served, abs=1e-9)
 
 
-@settings(max_examples=12)
+# What is learned from a sample is off by chance: the same samples every time.
+@settings(max_examples=12, derandomize=True)
 @given(
     planted=st.lists(st.sampled_from([0.0, 1.0, 3.0]), min_size=6, max_size=6).filter(any),
     seed=st.integers(0, 10_000),
@@ -141,7 +142,7 @@ def test_train__order_of_what_travellers_prefer__is_that_of_held_out_offers() ->
     assert np.corrcoef(*ranks)[0, 1] > 0.98
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, derandomize=True)
 @given(seed=st.integers(0, 10_000))
 def test_verdict__random_choices__activate_nothing(seed: int) -> None:
     sets = choice_sets(
@@ -570,7 +571,9 @@ def test_search__learned_weights__change_the_order_and_a_broken_version_does_not
     asked = {**shop.asked, "sort": "score"}
 
     def found() -> tuple[list[str], dict[str, Any]]:
-        body = api.get(SEARCH, asked).json()
+        response = api.get(SEARCH, asked)
+        assert response.status_code == 200, response.content
+        body = response.json()
         return [offer["id"] for offer in body["results"]], body["ranking"]
 
     configured = {

@@ -122,6 +122,29 @@ def test_score__explain_in_another_order__tells_the_same_score(
     assert "score" not in results(api, shop, sort="price")[0]
 
 
+def test_score__halfway_between_two_tenths__is_rounded_alike(api: Client, shop: Shop) -> None:
+    shop.sell()
+    # 81.25: a nonstop is safe and shows no city.
+    weights = {"algorithm.city_weight": 0.1875, "algorithm.safety_weight": 0.8125}
+    with override_config({**dict.fromkeys(EQUAL, 0), **weights}):
+        scores = {
+            results(api, shop, sort=sort, explain="true")[0]["score"]
+            for sort in ("score", "price", "duration")
+        }
+    assert scores == {81.2}
+
+
+def test_score__usable_time_never_worked_out__says_nothing_of_the_city(
+    api: Client, shop: Shop, places: None
+) -> None:
+    shop.sell([("DEN", 600)])
+    with override_config(EQUAL):
+        (offer,) = results(api, shop, explain="true")
+    told = offer["explanation"]
+    assert told["components"]["city"] == told["components"]["experience"] == {"weight": 0.2}
+    assert told["confidence"] == 0.6
+
+
 def test_score__nothing_known_of_the_city__counts_what_is_known(api: Client, shop: Shop) -> None:
     sell_stay(shop, "BTV", 360)
     with override_config(EQUAL):
@@ -283,6 +306,33 @@ def test_empty__one_filter_does_it__is_named_with_what_it_hides(api: Client, sho
     ]
 
 
+@pytest.mark.parametrize(
+    ("asked", "filters"),
+    [
+        # Both wait in DEN, and without via would not long enough either.
+        ({"via": "DEN", "layover": "8h.."}, [("layover", 2, 2)]),
+        ({"via": "DEN", "usable": "4h..", "overnight": "no"}, [("usable", 2, 2)]),
+        ({"via": "ORD", "usable": "3h.."}, [("via", 2, 1)]),
+        # In the dark it would be too short as well.
+        ({"usable": "6h..", "daylight": "true"}, [("usable", 2, 0)]),
+        ({"usable": "3h..", "daylight": "true"}, [("daylight", 1, 1), ("usable", 1, 0)]),
+        ({"daylight": "true"}, [("daylight", 2, 2)]),
+    ],
+)
+def test_empty__filters_that_hang_together__are_told_by_what_leaving_them_out_would_find(
+    api: Client, shop: Shop, asked: dict[str, str], filters: list[tuple[str, int, int]]
+) -> None:
+    shop.sell([("DEN", 120)], ground=[(0, 0, False)])
+    shop.sell([("DEN", 400)], ground=[(200, 0, False)])
+    told = empty(api, shop, **asked)
+    assert [
+        (each["parameter"], each["refused"], each["found_without"]) for each in told["filters"]
+    ] == filters
+    for name, _, found_without in filters:
+        rest = {key: value for key, value in asked.items() if key != name}
+        assert len(api.get(SEARCH, {**shop.asked, **rest}).json()["results"]) == found_without
+
+
 def test_empty__no_offers_that_day__names_days_nearby(api: Client, shop: Shop) -> None:
     there = Shop(shop.origin, shop.destination, day=shop.day + timedelta(days=2))
     try:
@@ -415,6 +465,23 @@ def test_currency__fare_named_in_it__is_shown_as_it_was_named(
     assert offer["fare"] == {
         "price_minor": 7_999, "price_currency": "EUR", "rate_date": shop.day.isoformat()
     }  # fmt: skip
+
+
+def test_currency__bounds__hold_for_the_prices_that_are_shown(
+    api: Client, shop: Shop, euro: None
+) -> None:
+    # 12,001.2 yen, and a fare named when the dollar was dearer.
+    shown = shop.sell(price_minor=10_001)
+    named = shop.sell(price_minor=10_100, fare_minor=7_999, fare_currency="EUR", rate_date=shop.day)
+    for currency, bounds, expected in (
+        ("JPY", "..12001", [shown]),
+        ("JPY", "12001..", [shown, named]),
+        ("JPY", "12002..", [named]),
+        ("EUR", "..79.99", [named]),
+        ("EUR", "80..", [shown]),
+    ):
+        found = results(api, shop, sort="price", currency=currency, price=bounds)
+        assert [each["id"] for each in found] == ids(*expected), (currency, bounds)
 
 
 def test_currency__no_rate_or_an_old_one__is_named(api: Client, shop: Shop, euro: None) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
@@ -13,16 +16,19 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from kombu import Connection
 
 from apps.audit.models import AuditEvent
 from apps.configs.runtime import override_config
-from apps.flights import admin_ranking, tasks
+from apps.flights import tasks
 from apps.flights.models import OfferChoice, RankerVersion
 from apps.flights.weights import COMPONENTS, SCORE_VERSION
 from apps.tenants.models import Enterprise
+from layoverhq.celery import app as celery
 from layoverhq.tenancy import operator_scope
 from tests.flights.choosing import keep, make_choices, simulated
 from tests.flights.test_rankers import PLANTED, plant_version, trained, versions
+from tests.kernel.test_celery import work
 from tests.tenants import factories
 
 CHOICES = "/admin/flights/offerchoice/"
@@ -169,6 +175,30 @@ def test_rankers__filters__keep_what_they_name(
     assert list(none.context["cl"].result_list) == []
 
 
+def test_rankers__none_yet__says_what_one_is_and_how_far_enterprises_are(
+    admin_client: Client, enterprise: Enterprise, other_enterprise: Enterprise
+) -> None:
+    keep(enterprise, simulated(PLANTED, choices=40))
+    keep(other_enterprise, simulated(PLANTED, choices=70))
+    # What was shown alone is nothing to learn from.
+    make_choices(enterprise, ["DEN"] * 3)
+    with (
+        override_config({"ranking.training_choices": 60}),
+        override_config({"features.experimental_ml": True}, tenant=other_enterprise),
+        patch("apps.flights.admin.ranking.ENTERPRISES_SHOWN", 1_000),
+    ):
+        text = body(admin_client.get(f"{RANKERS}?enterprise={enterprise.slug}"))
+    assert "No ranker is like that" in text
+    assert "It takes 60 such choices" in text
+    assert "Create a new item" not in text
+    cells = r"</a></td>" + r" <td[^>]*>([^<]*)</td>" * 4
+    assert re.search(enterprise.name + cells, text).groups() == ("40", "20", "off", "off")
+    assert re.search(other_enterprise.name + cells, text).groups() == ("70", "0", "on", "off")
+    plant_version(enterprise)
+    listed = body(admin_client.get(f"{RANKERS}?enterprise={enterprise.slug}"))
+    assert "It takes" not in listed
+
+
 def test_activate__dialog__replaces_with_the_operators_reason(enterprise: Enterprise) -> None:
     first, second = plant_version(enterprise), plant_version(enterprise, status=Status.CANDIDATE)
     client = client_with("view_rankerversion", "change_rankerversion")
@@ -240,7 +270,8 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """What the admin queues, instead of a broker."""
     found: list[tuple[str, dict[str, Any]]] = []
     monkeypatch.setattr(
-        admin_ranking, "enqueue", lambda task, **options: found.append((task, options["kwargs"]))
+        "apps.flights.admin.ranking.enqueue",
+        lambda task, **options: found.append((task, options["kwargs"])),
     )
     return found
 
@@ -262,6 +293,28 @@ def test_train_now__enough_choices__queues_what_the_task_understands(
     assert "Queued a training on 200 choices" in body(again)
     tasks.train_ranker(**queued[-1][1])
     assert len(versions(enterprise)) == 2
+
+
+def test_train_now__worker__writes_the_operators_name_and_reason(
+    enterprise: Enterprise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(enterprise, simulated(PLANTED, choices=200))
+    user = factories.make_operator()
+    with Connection("memory://") as broker:
+        send = partial(celery.send_task, connection=broker, queue="celery")
+        monkeypatch.setattr("layoverhq.model_admin.current_app", SimpleNamespace(send_task=send))
+        factories.make_admin_client(user).post(
+            f"{RANKERS}train/", {**DIALOG, "enterprise": enterprise.slug}
+        )
+        with broker.SimpleQueue("celery") as queue:
+            message = queue.get(block=True, timeout=5)
+            message.ack()
+    _, kwargs, _ = message.payload
+    work(tasks.train_ranker, message.headers, **kwargs)
+    (version,) = versions(enterprise)
+    with operator_scope():
+        (event,) = AuditEvent.objects.about("ranker_versions", version.pk)
+    assert (event.operation, event.reason, event.user_id) == ("INSERT", REASON, user.pk)
 
 
 def test_train_now__too_few_or_nobody__is_refused_and_queues_nothing(

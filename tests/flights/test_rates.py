@@ -335,7 +335,7 @@ def test_admin__list__says_how_old_the_rates_are(admin_client):
 
 def test_admin__fetch__is_queued_and_its_failure_shown(admin_client, settings, monkeypatch):
     sent: list[str] = []
-    monkeypatch.setattr("apps.flights.rate_admin.enqueue", sent.append)
+    monkeypatch.setattr("apps.flights.admin.rates.enqueue", sent.append)
     admin_client.post(f"{ADMIN}fetch/", {"_form_submitted": "1"})
     assert sent == ["apps.flights.tasks.fetch_exchange_rates"]
     with ecb.bank((500, b"")) as bank:

@@ -26,7 +26,7 @@ from apps.flights.offers.formats import CSV, NDJSON
 from apps.tenants.api.authentication import principal_of
 from apps.tenants.models import Scope
 from layoverhq.errors import FieldError, InvalidInput
-from layoverhq.openapi import JSON, problem_responses
+from layoverhq.openapi import JSON, problem_responses, query_parameter
 from layoverhq.query_string import parse_query
 from layoverhq.tenancy import tenant_scope
 
@@ -113,12 +113,10 @@ class FlightImportJobView(APIView):
         operation_id="flight_import",
         summary="How far an import is, and which lines were refused",
         parameters=[
-            OpenApiParameter(
+            query_parameter(
                 "after",
-                type={"type": "integer", "minimum": 0, "maximum": LARGEST_LINE_NUMBER},
-                location=OpenApiParameter.QUERY,
-                description=f"Refused lines after this one, {PAGE} a page: `next` of the page"
-                " before.",
+                f"Refused lines after this one, {PAGE} a page: `next` of the page before.",
+                {"type": "integer", "minimum": 0, "maximum": LARGEST_LINE_NUMBER},
             )
         ],
         responses={

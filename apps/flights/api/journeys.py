@@ -26,7 +26,7 @@ from apps.flights.popularity import popular_routes
 from apps.tenants.api.authentication import principal_of
 from apps.tenants.models import Scope
 from layoverhq.errors import FieldError, InvalidInput
-from layoverhq.openapi import JSON, problem_responses
+from layoverhq.openapi import JSON, problem_responses, query_parameter
 from layoverhq.query_string import parse_query
 
 BY_NAME = {parameter.name: parameter for parameter in SEARCH_PARAMETERS}
@@ -36,43 +36,26 @@ ROUTES_LIMIT = 100
 ROUTE_CURSOR_PATTERN = r"[0-9]{1,15}\.[A-Z]{3}-[A-Z]{3}"
 
 
-def _parameter(
-    name: str, description: str, schema: dict[str, Any], *, required: bool = False
-) -> OpenApiParameter:
-    return OpenApiParameter(
-        name,
-        type=schema,
-        location=OpenApiParameter.QUERY,
-        required=required,
-        description=description,
-    )
-
-
 def _like(name: str, description: str = "", *, required: bool = False) -> OpenApiParameter:
     """Return a parameter of the one-way search, with another requirement or description."""
     known = BY_NAME[name]
-    return OpenApiParameter(
-        name,
-        type=known.type,
-        location=OpenApiParameter.QUERY,
-        required=required,
-        description=description or known.description,
-    )
+    schema: Any = known.type
+    return query_parameter(name, description or str(known.description), schema, required=required)
 
 
 def _limit(most: int, usual: int, of_what: str) -> OpenApiParameter:
     schema = {"type": "integer", "minimum": 1, "maximum": most, "default": usual}
-    return _parameter("limit", f"{of_what} a page.", schema)
+    return query_parameter("limit", f"{of_what} a page.", schema)
 
 
 def _sort(sorts: tuple[str, ...], description: str) -> OpenApiParameter:
-    return _parameter(
+    return query_parameter(
         "sort", description, {"type": "string", "enum": list(sorts), "default": sorts[0]}
     )
 
 
 def _cursor(pattern: str) -> OpenApiParameter:
-    return _parameter(
+    return query_parameter(
         "cursor",
         str(BY_NAME["cursor"].description),
         {"type": "string", "pattern": f"^{pattern}$"},
@@ -80,8 +63,11 @@ def _cursor(pattern: str) -> OpenApiParameter:
 
 
 DAY = {"type": "string", "format": "date"}
-RETURN_DATE = _parameter(
-    "return_date", "Of the way back, by the destination's calendar; not before the way there.", DAY
+RETURN_DATE = query_parameter(
+    "return_date",
+    "Of the way back, by the destination's calendar; not before the way there, unless over the date"
+    " line.",
+    DAY,
 )
 
 
@@ -105,7 +91,7 @@ class ItinerarySearchResponseSerializer(serializers.Serializer[None]):
 
 
 ITINERARY_PARAMETERS = [
-    _parameter(
+    query_parameter(
         "slices",
         "Two to six, in order, each from an airport to another on a day.",
         {
@@ -173,7 +159,7 @@ class CalendarSerializer(serializers.Serializer[None]):
 CALENDAR_PARAMETERS = [
     _like("origin", required=True),
     _like("destination", required=True),
-    _parameter(
+    query_parameter(
         "month",
         "By the origin's calendar.",
         {
@@ -238,27 +224,27 @@ AIRPORT = {"type": "string", "pattern": f"^{grammar.AIRPORT_PATTERN}$", "example
 
 
 LAYOVER_PARAMETERS = [
-    _parameter("airport", "Where the layover is: IATA code.", AIRPORT, required=True),
-    _parameter(
+    query_parameter("airport", "Where the layover is: IATA code.", AIRPORT, required=True),
+    query_parameter(
         "date",
         "When the journey departs, by its origin's calendar.",
         DAY,
         required=True,
     ),
-    _parameter("origin", "IATA code.", AIRPORT),
-    _parameter("destination", "IATA code.", AIRPORT),
-    _parameter("layover", "How long it lasts: `8h`, `8h30m`, `90m`, or minutes.", RANGE),
-    _parameter(
+    query_parameter("origin", "IATA code.", AIRPORT),
+    query_parameter("destination", "IATA code.", AIRPORT),
+    query_parameter("layover", "How long it lasts: `8h`, `8h30m`, `90m`, or minutes.", RANGE),
+    query_parameter(
         "usable",
         "What it leaves for the city, ways, queues and closing hours taken off.",
         RANGE,
     ),
-    _parameter(
+    query_parameter(
         "daylight",
         "With `true` the usable minutes have daylight, an hour of it at least.",
         {"type": "string", "enum": ["true", "false"], "default": "false"},
     ),
-    _parameter(
+    query_parameter(
         "overnight",
         "Whether it lasts from one o'clock to five of a night.",
         {"type": "string", "enum": ["yes", "no"]},
@@ -319,8 +305,8 @@ class PopularRoutesView(APIView):
             " more."
         ),
         parameters=[
-            _parameter("origin", "IATA code.", AIRPORT),
-            _parameter("destination", "IATA code.", AIRPORT),
+            query_parameter("origin", "IATA code.", AIRPORT),
+            query_parameter("destination", "IATA code.", AIRPORT),
             _limit(ROUTES_LIMIT, 20, "Routes"),
             _cursor(ROUTE_CURSOR_PATTERN),
         ],

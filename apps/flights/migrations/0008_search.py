@@ -48,9 +48,9 @@ class Migration(migrations.Migration):
                 InstallSQL("flights", "layover_preferences", digest="c75aaf25f2007798"),
                 InstallSQL("flights", "restate_ground", digest="f6bd3f5f14fb86b5"),
                 InstallSQL("flights", "search_offers", digest="029f30139eca0846"),
-                InstallSQL("flights", "search_matches", digest="e1b4541c995935c1"),
-                InstallSQL("flights", "search_score", digest="cc8153b8b73f9b28"),
-                InstallSQL("flights", "search_flights", digest="07c045cbe582998d"),
+                InstallSQL("flights", "search_matches", digest="c592dda781bd4d01"),
+                InstallSQL("flights", "search_score", digest="9f9ba3dde7865a5a"),
+                InstallSQL("flights", "search_flights", digest="948fd151b41c819e"),
             ],
             state_operations=[
                 migrations.CreateModel(

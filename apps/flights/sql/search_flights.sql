@@ -65,38 +65,54 @@ begin atomic
     select offer_json(
         o,
         asked,
-        round((100 * weighted_score(s.components, asked))::numeric, 1),
+        round(score_tenths(s.components, asked) / 10.0, 1),
         score_explanation(s.hub, s.components, asked, best_price_minor, best_minutes)
     )
     from offer_components_of(o, asked, best_price_minor, best_minutes) as s;
 end;
 
--- Says what emptied a search: how many offers its route and days have, how many each filter
--- refuses, and how many would be found without it. Where there are none, the days nearby that have
--- some.
-create function public.search_emptied(asked public.flight_search) returns json
+-- Says what emptied a search, called by apps.flights.queries.search_flights: how many offers its
+-- route and days have, how many each filter refuses, and how many would be found without it. Where
+-- there are none, the days nearby that have some. `filters` has searches by each filter's name:
+-- {"beside":, "alone":, "without":}, as filter_records() makes them.
+create function public.search_emptied(asked public.flight_search, filters jsonb) returns json
 language sql stable
 set plan_cache_mode = force_generic_plan
 set search_path = public, pg_temp
 begin atomic
-    with missed as materialized (
-        select offer_misses(o, asked) as parameters
+    with standing as materialized (
+        select o as offer
         from flight_offers o
         where o.origin_airport = asked.origin
             and o.destination_airport = asked.destination
             and o.departure_day = any (asked.departure_days)
             and o.expires_at > now()
+    ), searches as materialized (
+        select
+            f.key as parameter,
+            jsonb_populate_record(null::flight_search, f.value -> 'beside') as beside,
+            jsonb_populate_record(null::flight_search, f.value -> 'alone') as alone,
+            jsonb_populate_record(null::flight_search, f.value -> 'without') as rest
+        from jsonb_each(filters) as f
     ), told as (
         select
-            p.parameter,
-            count(*) as refused,
-            count(*) filter (where cardinality(m.parameters) = 1) as found_without
-        from missed m
-        cross join lateral unnest(m.parameters) as p (parameter)
-        group by p.parameter
+            parameter,
+            count(*) filter (where is_refused or is_found) as refused,
+            count(*) filter (where is_found) as found_without
+        from (
+            select
+                f.parameter,
+                offer_matches(s.offer, f.beside) and offer_matches(s.offer, f.alone) is not true
+                    as is_refused,
+                offer_matches(s.offer, f.rest) as is_found
+            from standing s
+            cross join searches f
+        ) as each
+        where is_refused or is_found
+        group by parameter
     )
     select json_build_object(
-        'offers', (select count(*) from missed),
+        'offers', (select count(*) from standing),
         'filters', coalesce(
             (
                 select json_agg(
@@ -111,7 +127,7 @@ begin atomic
             ),
             '[]'
         ),
-        'days_with_offers', case when exists (select from missed) then '[]' else coalesce(
+        'days_with_offers', case when exists (select from standing) then '[]' else coalesce(
             (
                 select json_agg(near.day order by near.day)
                 from (
@@ -133,7 +149,7 @@ begin atomic
 end;
 
 -- Answers the whole body: {"results": [...], "next": cursor or null}, with "ranking" where scores
--- are told, and "empty" where the first page is.
+-- are told.
 create function public.search_flights(asked public.flight_search) returns text
 language plpgsql stable
 set plan_cache_mode = force_generic_plan
@@ -215,7 +231,7 @@ begin
         select
             array_agg(
                 offer_json(
-                    page.offer, asked, (1000 - page.key) / 10.0,
+                    page.offer, asked, round((1000 - page.key) / 10.0, 1),
                     case when asked.explain then score_explanation(
                         page.hub, page.components, asked, best_price, best_minutes
                     ) end
@@ -234,7 +250,7 @@ begin
             ) as scored
             cross join lateral (
                 -- The best first: tenths of a point below the highest score.
-                select 1000 - round(1000 * weighted_score(scored.components, asked))::bigint as key
+                select 1000 - score_tenths(scored.components, asked) as key
             ) as sorted
             where o.origin_airport = asked.origin
                 and o.destination_airport = asked.destination
@@ -289,8 +305,6 @@ begin
         ) end,
         case when asked.explain or asked.sort = 'score'
             then ',"ranking":' || coalesce(asked.ranking::text, 'null') end,
-        case when bodies is null and asked.after_key < 0
-            then ',"empty":' || search_emptied(asked)::text end,
         '}'
     );
 end

@@ -1,4 +1,3 @@
-drop function public.offer_misses(public.flight_offers, public.flight_search);
 drop function public.offer_matches(public.flight_offers, public.flight_search);
 drop function public.meets_policy(public.flight_offers, public.flight_search);
 drop function public.meets_terminal_change(public.flight_offers, public.flight_search);

@@ -1,6 +1,5 @@
 -- Which offers have what is asked for. Every filter is a function of a single expression, inlined
--- into the plans of its callers: keep them so. Two read them all: offer_matches, which decides, and
--- offer_misses, which names the filters that an offer fails.
+-- into the plans of its callers: keep them so.
 
 -- What is asked for. Bounds are inclusive; null asks for nothing.
 create type public.flight_search as (
@@ -27,6 +26,9 @@ create type public.flight_search as (
     duration_maximum_minutes integer,
     price_minimum_minor bigint,
     price_maximum_minor bigint,
+    -- of fares that were named in the currency that prices are shown in
+    fare_minimum_minor bigint,
+    fare_maximum_minor bigint,
     depart_minimum_minute integer,
     depart_maximum_minute integer,
     -- every segment is by one of them; none is
@@ -134,9 +136,14 @@ return
 
 create function public.meets_price(o public.flight_offers, asked public.flight_search)
 returns boolean language sql stable
-return
-    (asked.price_minimum_minor is null or o.price_minor >= asked.price_minimum_minor)
-    and (asked.price_maximum_minor is null or o.price_minor <= asked.price_maximum_minor);
+return case
+    when asked.shown_currency = o.fare_currency then
+        (asked.fare_minimum_minor is null or o.fare_minor >= asked.fare_minimum_minor)
+        and (asked.fare_maximum_minor is null or o.fare_minor <= asked.fare_maximum_minor)
+    else
+        (asked.price_minimum_minor is null or o.price_minor >= asked.price_minimum_minor)
+        and (asked.price_maximum_minor is null or o.price_minor <= asked.price_maximum_minor)
+end;
 
 create function public.meets_depart(o public.flight_offers, asked public.flight_search)
 returns boolean language sql stable
@@ -197,28 +204,3 @@ return
     and meets_cabin(o, asked)
     and meets_self_transfer(o, asked)
     and meets_terminal_change(o, asked);
-
--- The filters that an unexpired offer fails, by their parameters' names, and `policy`.
-create function public.offer_misses(o public.flight_offers, asked public.flight_search)
-returns text[] language sql stable
-return array_remove(
-    array[
-        case when meets_policy(o, asked) is not true then 'policy' end,
-        case when meets_max_layovers(o, asked) is not true then 'max_layovers' end,
-        case when meets_layover(o, asked) is not true then 'layover' end,
-        case when meets_exclude(o, asked) is not true then 'exclude' end,
-        case when meets_via(o, asked) is not true then 'via' end,
-        case when meets_usable(o, asked) is not true
-            then case when asked.daylight then 'daylight' else 'usable' end end,
-        case when meets_overnight(o, asked) is not true then 'overnight' end,
-        case when meets_duration(o, asked) is not true then 'duration' end,
-        case when meets_price(o, asked) is not true then 'price' end,
-        case when meets_depart(o, asked) is not true then 'depart' end,
-        case when meets_carriers(o, asked) is not true then 'carriers' end,
-        case when meets_exclude_carriers(o, asked) is not true then 'exclude_carriers' end,
-        case when meets_cabin(o, asked) is not true then 'cabin' end,
-        case when meets_self_transfer(o, asked) is not true then 'self_transfer' end,
-        case when meets_terminal_change(o, asked) is not true then 'terminal_change' end
-    ],
-    null
-);

@@ -58,6 +58,13 @@ return coalesce(
     0
 );
 
+-- The same as it is told and ranked by: in tenths of a point, 0 to 1000.
+create function public.score_tenths(
+    c public.offer_components, asked public.flight_search
+) returns bigint
+language sql immutable
+return round(1000 * weighted_score(c, asked))::bigint;
+
 -- The components of an offer, beside the best price and duration of its route and days.
 -- Under two usable hours a layover is an airport's: half at best, the shorter the better.
 -- Returns one row. Inlined into its callers' plans: keep it a single select. It takes columns, since
@@ -89,6 +96,7 @@ begin atomic
             end,
             case
                 when layover_count = 0 or usable_minutes < 120 then 0
+                when usable_minutes is null then null
                 else p.appeal[least(usable_minutes / 60, 16) + 1] / 100::float8
             end,
             case when usable_minutes >= 120 then w.comfort / 100::float8 end,

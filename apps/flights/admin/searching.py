@@ -31,7 +31,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from apps.flights.admin_filters import DestinationFilter, OriginFilter
+from apps.flights.admin.filters import DestinationFilter, OriginFilter
 from apps.flights.api.journeys import (
     CALENDAR_PARAMETERS,
     ITINERARY_PARAMETERS,
@@ -82,7 +82,7 @@ def offers_url(origin: str, destination: str, day: date | None = None) -> str:
     return f"{reverse('admin:flights_flight_changelist')}?{urlencode(asked)}"
 
 
-class ConfirmRefresh(BaseDialogForm):  # type: ignore[misc]
+class ConfirmRefresh(BaseDialogForm):
     """Nothing to fill in: the dialog is there so that the change is a POST."""
 
 

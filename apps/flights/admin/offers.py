@@ -1,4 +1,4 @@
-"""The inventory as operators see it: read, never edited by hand."""
+"""Offers, loads of the demo, and enterprises' files of offers: read, never edited by hand."""
 
 from __future__ import annotations
 
@@ -20,18 +20,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
-from apps.flights import connection_admin  # noqa: F401  # registers its pages
-from apps.flights.admin_filters import DestinationFilter, OriginFilter
-from apps.flights.admin_pages import (  # noqa: F401 - registered there
-    PartitionAdmin,
-    PopularRouteAdmin,
-    RouteAdmin,
-    SearchPlaygroundAdmin,
-)
-from apps.flights.admin_ranking import (  # noqa: F401 - registered there
-    OfferChoiceAdmin,
-    RankerVersionAdmin,
-)
+from apps.flights.admin.filters import DestinationFilter, OriginFilter
 from apps.flights.demo import PROVIDER
 from apps.flights.imports import cancel_import, retry_import, retry_obstacle
 from apps.flights.models import (
@@ -42,9 +31,7 @@ from apps.flights.models import (
     OfferImport,
     OfferReject,
 )
-from apps.flights.providers import admin as _providers  # noqa: F401  # where Django looks
 from apps.flights.queries import has_inventory
-from apps.flights.rate_admin import ExchangeRateAdmin
 from apps.flights.tasks import roll_demo_horizon
 from layoverhq.admin_site import go_to
 from layoverhq.keyset import InputFilter, KeysetChangeList, TextFilter
@@ -57,8 +44,6 @@ from layoverhq.model_admin import (
     enqueue,
     pill,
 )
-
-__all__ = ["ExchangeRateAdmin"]
 
 WINDOW_DAYS = 7
 SPACE = "\N{NO-BREAK SPACE}"

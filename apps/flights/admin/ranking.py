@@ -29,6 +29,7 @@ from apps.configs.runtime import configs
 from apps.flights.models import OfferChoice, RankerVersion
 from apps.flights.rankers import (
     activate_ranker,
+    choices_to_learn_from,
     predecessor,
     require_choices,
     retire_ranker,
@@ -49,6 +50,7 @@ from layoverhq.model_admin import (
 
 WINDOW_DAYS = 7
 HUBS_SHOWN = 15
+ENTERPRISES_SHOWN = 20
 NONSTOP = "nonstop"
 TRAIN = "apps.flights.tasks.train_ranker"
 
@@ -77,6 +79,10 @@ def percent(share: float) -> str:
 def nats(loss: float) -> str:
     """Write a loss, or a dash where too little was held out for one."""
     return f"{loss:.4f}" if math.isfinite(loss) else "—"
+
+
+def on_or_off(told: bool) -> str:
+    return "on" if told else "off"
 
 
 class ChosenDayFilter(InputFilter):
@@ -347,6 +353,28 @@ class RankerVersionAdmin(ReadOnly, OperationAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         return KeysetChangeList
+
+    def standing(self) -> dict[str, Any]:
+        """Return what a list without rankers tells: how far enterprises are from having one."""
+        needed = configs.get("ranking.training_choices")
+        counts = choices_to_learn_from(now=timezone.now())
+        shown = sorted(counts, key=lambda each: (-counts[each], each))[:ENTERPRISES_SHOWN]
+        enterprises = Enterprise.objects.in_bulk(shown)
+        return {
+            "days": configs.get("ranking.history_days"),
+            "needed": needed,
+            "rows": [
+                {
+                    "enterprise": enterprises[each],
+                    "choices": counts[each],
+                    "missing": max(0, needed - counts[each]),
+                    "learns": on_or_off(configs.get("features.experimental_ml", enterprises[each])),
+                    "shares": on_or_off(configs.get("ranking.share_choices", enterprises[each])),
+                }
+                for each in shown
+            ],
+            "more": len(counts) - len(shown),
+        }
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("flights.change_rankerversion")
