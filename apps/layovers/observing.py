@@ -29,10 +29,10 @@ from apps.layovers.open_meteo import (
     MOST_PLACES,
     SOURCE,
     Place,
-    WeatherUnavailable,
     fetch_weather,
 )
 from apps.layovers.versions import UNTOUCHED, layover_inputs
+from layoverhq.remote import RemoteFault
 from layoverhq.tenancy import current_alias
 
 log = structlog.get_logger(__name__)
@@ -69,9 +69,9 @@ def refresh_weather(airports: Sequence[str]) -> int:
                     for airport in batch
                 ]
             )
-        except WeatherUnavailable as error:
-            log.warning("weather_unavailable", airports=len(batch), problem=str(error))
-            _run("select record_weather_failure(%s, %s)", [batch, str(error)])
+        except RemoteFault as fault:
+            log.warning("weather_unavailable", airports=len(batch), problem=str(fault))
+            _run("select record_weather_failure(%s, %s)", [batch, fault.detail])
         else:
             _run("select record_weather(%s)", [Jsonb(_rows(found))])
             had += len(found)

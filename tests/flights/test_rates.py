@@ -200,7 +200,8 @@ def test_fetch__server_that_recovers__is_asked_again(settings):
 @pytest.mark.parametrize(
     ("status", "body", "code"),
     [
-        (500, b"", "refused"),
+        (500, b"", "server_error"),
+        (302, b"", "unexpected_status"),
         (404, b"", "refused"),
         (200, b"<html>maintenance</html>", "unusable"),
         (200, b"", "unusable"),
@@ -234,7 +235,7 @@ def test_fetch__nobody_there__is_named(settings):
     with ecb.bank((200, b"")) as bank:
         settings.ECB_URL = bank.address
     with operator_scope():
-        assert fetch_rates(now=NOW).problem_code == "unreachable"
+        assert fetch_rates(now=NOW).problem_code == "connection"
 
 
 def zipped(*files: tuple[str, bytes]) -> bytes:
@@ -341,7 +342,7 @@ def test_admin__fetch__is_queued_and_its_failure_shown(admin_client, settings, m
     with ecb.bank((500, b"")) as bank:
         settings.ECB_URL = bank.address
         tasks.fetch_exchange_rates()
-    assert "refused: The ECB answered 500." in admin_client.get(ADMIN).content.decode()
+    assert "server_error: It answered 500." in admin_client.get(ADMIN).content.decode()
 
 
 def test_admin__rate_by_hand__is_stored_with_its_reason(admin_client):

@@ -19,12 +19,12 @@ from django.db import transaction
 from apps.flights.airports import airports
 from apps.flights.money import CURRENCIES
 from apps.flights.offers.normalised import PROVIDER
-from apps.flights.providers.client import ProviderFault
 from apps.flights.providers.credentials import credentials_of
 from apps.flights.providers.models import FlightProvider, ProviderFetch, ProviderRoute
 from apps.flights.providers.queries import LEFT_ALONE, circuit_breaker, situation
 from apps.tenants.models import Enterprise, User
 from layoverhq.errors import Conflict, DomainError, FieldError, InvalidInput
+from layoverhq.remote import RemoteFault
 from layoverhq.tenancy import atomic, current_alias
 
 log = structlog.get_logger(__name__)
@@ -267,7 +267,7 @@ def request_fetch(
         raise CannotFetch(f"{provider}: {stands.told}")
     try:
         credentials_of(provider.kind, enterprise)
-    except ProviderFault as fault:
+    except RemoteFault as fault:
         raise CannotFetch(f"{provider}: {fault.detail}") from fault
     with atomic():
         fetch = ProviderFetch.objects.create(
