@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
@@ -132,7 +132,9 @@ def weather_at(
         return Weather(OFF)
     if begin == end:
         return Weather(UNAVAILABLE)
-    if begin >= now + timedelta(days=FORECAST_DAYS):
+    # Whole days are foreseen, of UTC, from today on.
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if begin >= midnight + timedelta(days=FORECAST_DAYS):
         return Weather(BEYOND_FORECAST)
     rows = list(
         WeatherObservation.objects.using(current_alias())
@@ -141,7 +143,10 @@ def weather_at(
     )
     if not rows:
         return Weather(UNAVAILABLE)
-    fetched_at = min(row.fetched_at for row in rows)
+    # An answer has the hours from that midnight on: the ones before age no more.
+    fetched_at = min(
+        (row.fetched_at for row in rows if row.hour >= midnight), default=rows[-1].fetched_at
+    )
     ttl = timedelta(seconds=configs.get("weather.cache_ttl"))
     return Weather(
         FRESH if now - fetched_at < ttl else LAST_KNOWN,

@@ -295,6 +295,43 @@ def test_analysis__beyond_what_can_be_foreseen__says_so(
     assert found["weather"]["state"] == "beyond_forecast"
 
 
+def test_weather__at_the_end_of_what_is_foreseen__is_beyond_it(weather: WeatherServer) -> None:
+    # The forecast ends with the sixteenth day, and not sixteen times 24 hours from now.
+    place = own_airport()
+    observing.refresh_weather([place])
+    now = datetime.now(UTC).replace(hour=23, minute=30)
+    begin = (now + timedelta(days=16)).replace(hour=3, minute=0)
+    with override_config({"weather.cache_ttl": 86_400}):
+        states = [
+            observing.weather_at(place, at, at + timedelta(hours=2), now=now, is_wanted=True).state
+            for at in (begin - timedelta(hours=6), begin)
+        ]
+    assert states == ["fresh", "beyond_forecast"]
+
+
+def test_weather__of_hours_gone_by__makes_those_to_come_no_staler(weather: WeatherServer) -> None:
+    place = own_airport()
+    now = timezone.now()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    # As yesterday's last answer left it: today's begin with today.
+    record_weather(place, midnight - timedelta(hours=3), hours=3)
+    with connections["owner"].cursor() as cursor:
+        cursor.execute(
+            "update weather_observations set fetched_at = now() - interval '5 hours'"
+            " where airport_code = %s",
+            [place],
+        )
+    observing.refresh_weather([place])
+    found = observing.weather_at(
+        place,
+        midnight - timedelta(hours=3),
+        midnight + timedelta(hours=3),
+        now=timezone.now(),
+        is_wanted=True,
+    )
+    assert (found.state, len(found.hours)) == ("fresh", 6)
+
+
 def test_flag__without_a_traveller__is_asked_for_the_enterprise(
     api: Client, enterprise: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
