@@ -104,11 +104,15 @@ def test_convert__unknown_or_old__is_refused_by_name():
     with pytest.raises(StaleRate) as stale:
         convert(100, "EUR", "USD", TODAY)
     assert (stale.value.code, stale.value.errors[0].field) == ("stale_rate", "currency")
-    assert str(TODAY - timedelta(days=11)) in stale.value.detail
+    assert stale.value.detail == (
+        f"EUR cannot be converted to USD: the newest rate of USD to the euro is of"
+        f" {TODAY - timedelta(days=11)}, over 10 days ago."
+    )
     assert convert(100, "EUR", "USD", TODAY - timedelta(days=1))[0] == 125
     with pytest.raises(NoRate) as unknown:
         convert(100, "GEL", "EUR", TODAY)
     assert unknown.value.code == "no_rate"
+    assert "GEL" in unknown.value.detail
 
 
 def test_import__another_currency__is_priced_and_the_original_kept(api, enterprise):
