@@ -907,6 +907,18 @@ def test_amadeus__other_secret_of_one_client__asks_for_a_token_of_its_own(
     assert sorted(fetch.status for fetch in fetches) == ["done", "failed"]
 
 
+def test_request_fetch__today__is_the_origins(front: ShopFront, clock: Clock) -> None:
+    provider = make_provider(front)
+    # Five o'clock in the morning, UTC: in Honolulu it is the evening before.
+    clock.at = clock.at.replace(hour=5)
+    eve = clock().date() - timedelta(days=1)
+    asked = {"provider": provider, "destination": "JFK", "day": eve, "now": clock()}
+    assert operations.request_fetch(origin="HNL", **asked).day == eve
+    with pytest.raises(InvalidInput) as caught:
+        operations.request_fetch(origin="SYD", **asked)
+    assert [error.field for error in caught.value.errors] == ["day"]
+
+
 def test_backoff__retry_after__is_heeded_up_to_ten_seconds() -> None:
     assert backoff(RemoteFault("throttled", "", retry_after=7)) == 7
     assert backoff(RemoteFault("throttled", "", retry_after=11)) is False
