@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connections
 
 from apps.configs.runtime import configs
-from apps.flights.ecb import LARGEST_BYTES, ToldRate, Unusable, rates_of_document, rates_of_table
+from apps.flights.ecb import LARGEST_BYTES, ToldRate, Unusable, rates_of_document, rates_of_file
 from apps.flights.models import ExchangeRate, ExchangeRateFetch
 from apps.flights.money import BASE_CURRENCY, CURRENCIES
 from apps.flights.rates import PIVOT, NoRate, StaleRate, factor_of, rates
@@ -92,11 +92,11 @@ def note_rates(
 
 
 def load_rates(*, table: bytes, now: datetime, dry_run: bool) -> RateChanges:
-    """Store the rates of the ECB's history file of the last 400 days. Raises InvalidInput."""
+    """Store the rates of a file of the ECB's of the last 400 days. Raises InvalidInput."""
     if len(table) > LARGEST_BYTES:
         raise InvalidInput.of("file", f"At most {LARGEST_BYTES:,} bytes.", code="too_large")
     try:
-        told = rates_of_table(table, since=now.date() - timedelta(days=KEPT_DAYS))
+        told = rates_of_file(table, since=now.date() - timedelta(days=KEPT_DAYS))
     except Unusable as error:
         raise InvalidInput.of("file", str(error), code="unusable") from error
     return note_rates(told=told, source=ExchangeRate.Source.FILE, now=now, dry_run=dry_run)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from apps.audit.models import AuditEvent
 from apps.flights import rate_operations, tasks
 from apps.flights.airports import ground
-from apps.flights.ecb import Unusable, rates_of_document, rates_of_table
+from apps.flights.ecb import Unusable, rates_of_document, rates_of_file
 from apps.flights.models import EnterpriseFlight, ExchangeRate, ExchangeRateFetch, FlightLayover
 from apps.flights.rate_operations import (
     enter_rate,
@@ -266,10 +266,19 @@ def test_load__file_or_its_zip__takes_what_is_recent_and_new():
         assert not ExchangeRate.objects.filter(rate_date=date(2001, 1, 2)).exists()
 
 
+def test_load__xml__is_taken_as_the_table_is():
+    days = {TODAY: {"USD": "1.1"}, TODAY - timedelta(days=401): {"USD": "1.0"}}
+    for file in (ecb.document(days), zipped(("h.xml", b"\xef\xbb\xbf" + ecb.document(days)))):
+        with operator_scope():
+            told = load_rates(table=file, now=NOW, dry_run=True)
+        assert [(rate.day, rate.per_euro) for rate in told.new] == [(TODAY, Decimal("1.1"))]
+
+
 @pytest.mark.parametrize(
     "given",
     [
         b"",
+        b"<html>maintenance</html>",
         b"\xff",
         b"Day,USD\n2026-11-20,1.1\n",
         b"Date,USD\n2026-11-20\n",
@@ -288,7 +297,7 @@ def test_load__unusable_file__is_refused_and_changes_nothing(given):
 
 def test_table__of_a_zip_bomb__is_refused():
     with pytest.raises(Unusable):
-        rates_of_table(zipped(("h.csv", b"Date,USD\n" + b"," * 17_000_000)))
+        rates_of_file(zipped(("h.csv", b"Date,USD\n" + b"," * 17_000_000)))
 
 
 def test_enter__by_hand__is_refused_by_the_field():
