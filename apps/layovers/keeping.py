@@ -8,7 +8,7 @@ unless an operator declared it void.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -157,8 +157,14 @@ def kept_analysis(asked: Asked, *, now: datetime) -> Answered:
     return answered
 
 
-def _answered(asked: Asked, key: str, now: datetime) -> Answered:
+def _known(asked: Asked) -> InputVersions:
+    """Return the versions that count: of the weather only where it is asked for."""
     known = layover_inputs.get().get(asked.question.airport, UNTOUCHED)
+    return known if asked.real_time_weather else replace(known, weather=0)
+
+
+def _answered(asked: Asked, key: str, now: datetime) -> Answered:
+    known = _known(asked)
     held = _held(key, known, now)
     if held is not None and held.is_fresh(known, now):
         return Answered(held.body, HIT)
@@ -188,7 +194,7 @@ def _answered_without_cache(asked: Asked, key: str, held: Kept | None, now: date
 
 
 def _awaited(asked: Asked, key: str, held: Kept | None, now: datetime) -> Answered:
-    known = layover_inputs.get().get(asked.question.airport, UNTOUCHED)
+    known = _known(asked)
     if held is not None and held.is_bearable(known):
         return Answered(held.body, STALE)
     found = shared.awaited(lambda: _fresh(asked, key, now), seconds=WAIT_SECONDS)
@@ -199,7 +205,7 @@ def _awaited(asked: Asked, key: str, held: Kept | None, now: datetime) -> Answer
 
 
 def _fresh(asked: Asked, key: str, now: datetime) -> Kept | None:
-    known = layover_inputs.get().get(asked.question.airport, UNTOUCHED)
+    known = _known(asked)
     held = _held(key, known, now)
     return held if held is not None and held.is_fresh(known, now) else None
 

@@ -22,6 +22,7 @@ from apps.flights.airports import airports, ground
 from apps.flights.connection_times import connection_times
 from apps.flights.models import Airport, MinimumConnectionTime
 from apps.layovers import keeping, shared
+from apps.layovers.admin.analyses import outdated_by
 from apps.layovers.hits import hits
 from apps.layovers.keeping import Asked, Kept, kept_analysis, weights_of
 from apps.layovers.models import Experience, LayoverAnalysis, LayoverCacheCount
@@ -241,6 +242,15 @@ def test_changed__weather_that_says_the_same__keeps_the_entry(made: list[str]) -
     renewed = kept_analysis(asked, now=timezone.now())
     assert renewed.state == "miss"
     assert renewed.document["weather"]["comfort"] < 20
+
+
+def test_changed__weather__keeps_what_was_made_without_it(made: list[str]) -> None:
+    place = own_airport()
+    asked = asked_of(place)
+    kept_analysis(asked, now=timezone.now())
+    record_weather(place, datetime.now(UTC))
+    assert kept_analysis(asked, now=timezone.now()).state == "hit"
+    assert outdated_by(entry(asked)) == []
 
 
 def test_changed__made_from_older_inputs_and_kept_late__is_not_answered(made: list[str]) -> None:
