@@ -16,11 +16,11 @@ from django.db import connections
 from django.test import Client
 from hypothesis import HealthCheck, settings
 
-from apps.configs.runtime import configs
 from apps.flags.recording import recorder
 from apps.layovers import open_meteo
 from apps.layovers.hits import hits
 from apps.tenants.models import Enterprise
+from layoverhq.remote import RemoteClient, RemoteFault
 from layoverhq.snapshot import listener
 from layoverhq.tenancy import operator_scope
 from tests.servers import ENDPOINTS
@@ -46,15 +46,15 @@ def _database(django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _own_weather() -> Iterator[None]:
     """Let nobody ask the real weather service, whatever a flag says."""
-    ask = open_meteo._ask
 
-    def ask_locally(*args: Any) -> Any:
-        if "//127.0.0.1:" not in configs.get("weather.base_url"):
-            raise open_meteo.WeatherUnavailable("Tests have a weather service of their own.")
-        return ask(*args)
+    class LocalClient(RemoteClient):
+        def __init__(self, base_url: str, *args: Any, **options: Any) -> None:
+            if "//127.0.0.1:" not in base_url:
+                raise RemoteFault("not_asked", "Tests have a weather service of their own.")
+            super().__init__(base_url, *args, **options)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(open_meteo, "_ask", ask_locally)
+        patched.setattr(open_meteo, "RemoteClient", LocalClient)
         yield
 
 

@@ -227,6 +227,7 @@ def _spendable(offers: DemoOffers, known: Places) -> Spendable:
     place = np.array([known.index[code] for code in network().codes], dtype=np.int64)
     last = np.where(offers.second == _NONE, offers.first, offers.second)
     arrival = legs.arrival[offers.first]
+    offset = plan.arrival_local[offers.first] - arrival
     return spendable(
         known,
         Stays(
@@ -235,7 +236,8 @@ def _spendable(offers: DemoOffers, known: Places) -> Spendable:
             destination=place[legs.destination[last]],
             arrival=arrival,
             departure=np.maximum(legs.departure[last], arrival),
-            offset=plan.arrival_local[offers.first] - arrival,
+            offset=offset,
+            change=plan.departure_local[last] - legs.departure[last] - offset,
         ),
     )
 

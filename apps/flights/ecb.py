@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -70,19 +71,22 @@ def _rates_of_day(cube: Element, day: date) -> Iterator[ToldRate]:
             yield ToldRate(currency, day, _amount(quoted.get("rate", "")))
 
 
-def rates_of_table(table: bytes, *, since: date = date.min) -> list[ToldRate]:
-    """Return the rates of eurofxref-hist.csv, plain or in its zip, from a day on. Raises Unusable.
+def rates_of_file(file: bytes, *, since: date = date.min) -> list[ToldRate]:
+    """Return the rates from a day on of any of its files: XML or CSV, plain or in a zip.
 
-    Cells without a quote, and currencies that are no more, are left out.
+    Cells without a quote, and currencies that are no more, are left out. Raises Unusable.
     """
+    text = _unpacked(file)
+    if text.removeprefix(BOM_UTF8).lstrip()[:1] == b"<":
+        return _checked([rate for rate in rates_of_document(text) if rate.day >= since])
     try:
-        rows = list(csv.reader(io.StringIO(_unpacked(table).decode("utf-8-sig")), strict=True))
+        rows = csv.reader(io.StringIO(text.decode("utf-8-sig"), newline=""), strict=True)
+        header = next(rows, [])
+        if header[:1] != ["Date"]:
+            raise Unusable("This is no XML, and the first column is not “Date”.")
+        return _checked([rate for row in rows for rate in _rates_of_row(header, row, since)])
     except (UnicodeDecodeError, csv.Error) as error:
         raise Unusable(f"This is no CSV: {error}.") from error
-    if not rows or rows[0][:1] != ["Date"]:
-        raise Unusable("The first column is not “Date”.")
-    header, *days = rows
-    return _checked([rate for row in days for rate in _rates_of_row(header, row, since)])
 
 
 def table_of(told: Sequence[ToldRate]) -> str:

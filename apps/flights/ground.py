@@ -63,7 +63,8 @@ class Stays:
     """Layovers as parallel arrays: positions in `Places`, and when they begin and end.
 
     `origin` is where the flight before comes from, `destination` where the next one goes; `offset`
-    is what the airport's clock shows on arrival, less UTC.
+    is what the airport's clock shows on arrival, less UTC, `change` by how much it is put forward
+    until departure. As clocks are changed by night, a window in the city ends after the change.
     """
 
     airport: Minutes
@@ -72,6 +73,7 @@ class Stays:
     arrival: Minutes
     departure: Minutes
     offset: Minutes
+    change: Minutes | int = 0
 
     def __len__(self) -> int:
         return len(self.airport)
@@ -126,18 +128,25 @@ def spendable(known: Places, stays: Stays) -> Spendable:
         buffer=buffer,
         leaves=start,
         returns=end,
-        usable=_open_minutes(end + stays.offset) - _open_minutes(start + stays.offset),
+        usable=_usable(stays, start, end),
         daylight=daylight_minutes(
             known.latitude[stays.airport], known.longitude[stays.airport], start, end
         ),
-        overnight=overnight(stays.arrival + stays.offset, stays.departure + stays.offset),
+        overnight=overnight(
+            stays.arrival + stays.offset, stays.departure + stays.offset + stays.change
+        ),
     )
 
 
 def usable_minutes(known: Places, stays: Stays) -> Minutes:
     """Return `usable` alone, for those who compare millions: the sun takes most of the time."""
     _, _, _, start, end = _window(known, stays)
-    return np.asarray(_open_minutes(end + stays.offset) - _open_minutes(start + stays.offset))
+    return _usable(stays, start, end)
+
+
+def _usable(stays: Stays, start: Minutes, end: Minutes) -> Minutes:
+    opened = _open_minutes(end + stays.offset + stays.change) - _open_minutes(start + stays.offset)
+    return np.asarray(np.clip(opened, 0, end - start))
 
 
 def _window(known: Places, stays: Stays) -> tuple[Minutes, Minutes, Minutes, Minutes, Minutes]:
@@ -161,14 +170,14 @@ def one_stay(
 ) -> Spendable:
     """Return what of one layover can be spent, as arrays of one.
 
-    `arrival` carries the airport's own offset, `departure` any. Without an origin or destination
+    Both times carry the airport's own offset. Without an origin or destination
     the traveller comes from, or goes to, the same country.
     """
 
     def position(code: str | None) -> Minutes:
         return np.array([known.index[code or airport]], dtype=np.int64)
 
-    offset = arrival.utcoffset() or timedelta()
+    offset, after = (at.utcoffset() or timedelta() for at in (arrival, departure))
     return spendable(
         known,
         Stays(
@@ -178,6 +187,7 @@ def one_stay(
             arrival=np.array([minute_of(arrival)], dtype=np.int64),
             departure=np.array([minute_of(departure)], dtype=np.int64),
             offset=np.array([offset // timedelta(minutes=1)], dtype=np.int64),
+            change=np.array([(after - offset) // timedelta(minutes=1)], dtype=np.int64),
         ),
     )
 

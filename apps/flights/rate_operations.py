@@ -11,18 +11,17 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-import httpx
-import stamina
 import structlog
 from django.conf import settings
 from django.db import connections
 
 from apps.configs.runtime import configs
-from apps.flights.ecb import LARGEST_BYTES, ToldRate, Unusable, rates_of_document, rates_of_table
+from apps.flights.ecb import LARGEST_BYTES, ToldRate, Unusable, rates_of_document, rates_of_file
 from apps.flights.models import ExchangeRate, ExchangeRateFetch
 from apps.flights.money import BASE_CURRENCY, CURRENCIES
 from apps.flights.rates import PIVOT, NoRate, StaleRate, factor_of, rates
 from layoverhq.errors import FieldError, InvalidInput
+from layoverhq.remote import Limits, RemoteClient, RemoteFault
 from layoverhq.tenancy import atomic, current_alias
 
 log = structlog.get_logger(__name__)
@@ -34,8 +33,7 @@ GAP: Final = timedelta(days=3)
 KEPT_DAYS: Final = 400
 FETCHES_KEPT: Final = timedelta(days=90)
 REPRICE_BATCH: Final = 5_000
-TIMEOUT: Final = httpx.Timeout(10.0, connect=5.0)
-ATTEMPTS: Final = 4
+LIMITS: Final = Limits(connect=5, read=10, total=60, attempts=4, answer_bytes=LARGEST_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +92,11 @@ def note_rates(
 
 
 def load_rates(*, table: bytes, now: datetime, dry_run: bool) -> RateChanges:
-    """Store the rates of the ECB's history file of the last 400 days. Raises InvalidInput."""
+    """Store the rates of a file of the ECB's of the last 400 days. Raises InvalidInput."""
     if len(table) > LARGEST_BYTES:
         raise InvalidInput.of("file", f"At most {LARGEST_BYTES:,} bytes.", code="too_large")
     try:
-        told = rates_of_table(table, since=now.date() - timedelta(days=KEPT_DAYS))
+        told = rates_of_file(table, since=now.date() - timedelta(days=KEPT_DAYS))
     except Unusable as error:
         raise InvalidInput.of("file", str(error), code="unusable") from error
     return note_rates(told=told, source=ExchangeRate.Source.FILE, now=now, dry_run=dry_run)
@@ -143,13 +141,11 @@ def fetch_rates(*, now: datetime) -> ExchangeRateFetch:
     name = DAILY if newest is not None and now.date() - newest <= GAP else NINETY_DAYS
     fetch = ExchangeRateFetch(address=f"{settings.ECB_URL}/{name}", began_at=now)
     try:
-        told = rates_of_document(_fetched(fetch.address))
+        with RemoteClient(settings.ECB_URL, LIMITS) as client:
+            told = rates_of_document(client.ask_bytes("GET", f"/{name}"))
         changes = note_rates(told=told, source=ExchangeRate.Source.ECB, now=now)
-    except httpx.HTTPStatusError as error:
-        fetch.problem_code = "refused"
-        fetch.problem = f"The ECB answered {error.response.status_code}."
-    except httpx.HTTPError as error:
-        fetch.problem_code, fetch.problem = "unreachable", f"{type(error).__name__}: {error}"
+    except RemoteFault as fault:
+        fetch.problem_code, fetch.problem = fault.code, fault.detail
     except (Unusable, InvalidInput) as error:
         fetch.problem_code, fetch.problem = "unusable", str(error)
     else:
@@ -162,25 +158,6 @@ def fetch_rates(*, now: datetime) -> ExchangeRateFetch:
     else:
         log.info("exchange_rates_fetched", changed=fetch.changed, newest=str(fetch.newest_date))
     return fetch
-
-
-def _worth_another(error: Exception) -> bool:
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code >= 500 or error.response.status_code == 429
-    return isinstance(error, httpx.TransportError)
-
-
-def _fetched(address: str) -> bytes:
-    """Return the document. Raises httpx.HTTPError and Unusable of one that is too large."""
-    for attempt in stamina.retry_context(on=_worth_another, attempts=ATTEMPTS, timeout=60):
-        with attempt, httpx.stream("GET", address, timeout=TIMEOUT) as answer:
-            answer.raise_for_status()
-            body = bytearray()
-            for block in answer.iter_bytes():
-                body += block
-                if len(body) > LARGEST_BYTES:
-                    raise Unusable(f"It is larger than {LARGEST_BYTES:,} bytes.")
-    return bytes(body)
 
 
 def reprice_offers(*, now: datetime) -> int:

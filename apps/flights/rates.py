@@ -28,22 +28,25 @@ class Rate:
 
 
 class NoRate(DomainError):
-    """There is no exchange rate of this currency."""
+    """There is no exchange rate of a currency that a conversion needs."""
 
     code = "no_rate"
 
-    def __init__(self, currency: str) -> None:
-        detail = f"There is no exchange rate of {currency} yet."
+    def __init__(self, currency: str, conversion: str) -> None:
+        detail = f"{conversion}: there is no exchange rate of {currency} yet."
         super().__init__(detail, [FieldError("currency", self.code, detail)])
 
 
 class StaleRate(DomainError):
-    """The exchange rate of this currency is too old."""
+    """The exchange rate of a currency that a conversion needs is too old."""
 
     code = "stale_rate"
 
-    def __init__(self, currency: str, day: date, most_days: int) -> None:
-        detail = f"The newest exchange rate of {currency} is of {day}, over {most_days} days ago."
+    def __init__(self, currency: str, day: date, most_days: int, conversion: str) -> None:
+        detail = (
+            f"{conversion}: the newest rate of {currency} to the euro is of {day}, over"
+            f" {most_days} days ago."
+        )
         super().__init__(detail, [FieldError("currency", self.code, detail)])
 
 
@@ -90,8 +93,9 @@ def factor_of(from_currency: str, to_currency: str, on: date) -> tuple[Decimal, 
     """
     if from_currency == to_currency:
         return Decimal(1), on
-    most_days = maximum_age_days()
-    source, target = _rate(from_currency, on, most_days), _rate(to_currency, on, most_days)
+    # Both are quoted in euros: whoever asks for euros may need the rate of dollars.
+    conversion = f"{from_currency} cannot be converted to {to_currency}"
+    source, target = (_rate(each, on, conversion) for each in (from_currency, to_currency))
     shift = DECIMALS.get(to_currency, 2) - DECIMALS.get(from_currency, 2)
     return (target.per_euro / source.per_euro).scaleb(shift), min(source.day, target.day)
 
@@ -102,12 +106,13 @@ def maximum_age_days() -> int:
     return days
 
 
-def _rate(currency: str, on: date, most_days: int) -> Rate:
+def _rate(currency: str, on: date, conversion: str) -> Rate:
     if currency == PIVOT:
         return Rate(Decimal(1), on)
     rate = rates.get().get(currency)
     if rate is None:
-        raise NoRate(currency)
+        raise NoRate(currency, conversion)
+    most_days = maximum_age_days()
     if (on - rate.day).days > most_days:
-        raise StaleRate(currency, rate.day, most_days)
+        raise StaleRate(currency, rate.day, most_days, conversion)
     return rate

@@ -64,19 +64,21 @@ def restate_layovers(*, airport: str, now: datetime) -> int:
 def _spendable(
     known: Places, airport: str, stays: list[tuple[object, int, str, str, str, str]]
 ) -> Spendable:
-    arrivals = [datetime.fromisoformat(stay[4]) for stay in stays]
-    offsets = [(arrival.utcoffset() or timedelta()) // timedelta(minutes=1) for arrival in arrivals]
-    rows = [
-        (
-            known.index[airport],
-            known.index[origin],
-            known.index[destination],
-            minute_of(arrival),
-            minute_of(datetime.fromisoformat(departs)),
-            offset,
+    rows = []
+    for _, _, origin, destination, arrives, departs in stays:
+        arrival, departure = datetime.fromisoformat(arrives), datetime.fromisoformat(departs)
+        offset, after = (
+            (at.utcoffset() or timedelta()) // timedelta(minutes=1) for at in (arrival, departure)
         )
-        for (_, _, origin, destination, _, departs), arrival, offset in zip(
-            stays, arrivals, offsets, strict=True
+        rows.append(
+            (
+                known.index[airport],
+                known.index[origin],
+                known.index[destination],
+                minute_of(arrival),
+                minute_of(departure),
+                offset,
+                after - offset,
+            )
         )
-    ]
     return spendable(known, Stays(*np.array(rows, dtype=np.int64).T))

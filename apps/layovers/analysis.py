@@ -234,14 +234,15 @@ def sight_of(experience: Experience) -> Sight:
 
 
 def _plan(question: LayoverQuestion, stay: Spendable, experiences: Sequence[Experience]) -> Plan:
-    transfer = int(stay.transfer[0])
-    begin = question.arrival.local + int(stay.exit[0]) * MINUTE
-    end = question.departure.local - int(stay.buffer[0]) * MINUTE
+    zone = question.arrival.local.tzinfo
+    # From kerb to kerb. Added up in UTC: clocks may be changed in between.
+    begin = question.arrival.at + int(stay.exit[0]) * MINUTE
+    end = question.departure.at - int(stay.buffer[0]) * MINUTE
     return best_plan(
         [sight_of(each) for each in experiences],
-        begin=begin.replace(tzinfo=None),
-        end=end.replace(tzinfo=None),
-        transfer=transfer,
+        begin=begin.astimezone(zone).replace(tzinfo=None),
+        end=end.astimezone(zone).replace(tzinfo=None),
+        transfer=int(stay.transfer[0]),
     )
 
 

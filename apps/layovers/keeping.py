@@ -8,7 +8,7 @@ unless an operator declared it void.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ from apps.layovers.models import Experience, LayoverInput
 from apps.layovers.observing import PAUSE, ensure_weather, weather_at
 from apps.layovers.open_meteo import FORECAST_DAYS
 from apps.layovers.questions import LayoverQuestion
+from apps.layovers.safety import Connection
 from apps.layovers.safety import connection as connection_of
 from apps.layovers.scoring import SCORE_VERSION, Weights
 from apps.layovers.versions import UNTOUCHED, InputVersions, layover_inputs
@@ -67,6 +68,8 @@ class Asked:
             self.weights.document(),
             self.real_time_weather,
             [int(each[at]) for each in (places.exit, places.transfer, places.buffer)],
+            _borders(self.question),
+            _connection(self.question).document(),
         )
 
 
@@ -115,6 +118,23 @@ class Answered:
         return document
 
 
+def _borders(question: LayoverQuestion) -> tuple[bool, bool]:
+    """Return whether there is a border before the layover, and after it."""
+    places = ground.get()
+    enters, leaves = (
+        crosses_border(places, question.airport, other)
+        for other in (question.origin, question.destination)
+    )
+    return enters, leaves
+
+
+def _connection(question: LayoverQuestion) -> Connection:
+    enters, leaves = _borders(question)
+    return connection_of(
+        airport=question.airport, gap_minutes=question.gap_minutes, enters=enters, leaves=leaves
+    )
+
+
 def weights_of(tenant: HasId | None) -> Weights:
     """Return the score's weights as they hold for a tenant, or for the platform."""
     return Weights(
@@ -137,8 +157,14 @@ def kept_analysis(asked: Asked, *, now: datetime) -> Answered:
     return answered
 
 
-def _answered(asked: Asked, key: str, now: datetime) -> Answered:
+def _known(asked: Asked) -> InputVersions:
+    """Return the versions that count: of the weather only where it is asked for."""
     known = layover_inputs.get().get(asked.question.airport, UNTOUCHED)
+    return known if asked.real_time_weather else replace(known, weather=0)
+
+
+def _answered(asked: Asked, key: str, now: datetime) -> Answered:
+    known = _known(asked)
     held = _held(key, known, now)
     if held is not None and held.is_fresh(known, now):
         return Answered(held.body, HIT)
@@ -168,7 +194,7 @@ def _answered_without_cache(asked: Asked, key: str, held: Kept | None, now: date
 
 
 def _awaited(asked: Asked, key: str, held: Kept | None, now: datetime) -> Answered:
-    known = layover_inputs.get().get(asked.question.airport, UNTOUCHED)
+    known = _known(asked)
     if held is not None and held.is_bearable(known):
         return Answered(held.body, STALE)
     found = shared.awaited(lambda: _fresh(asked, key, now), seconds=WAIT_SECONDS)
@@ -179,7 +205,7 @@ def _awaited(asked: Asked, key: str, held: Kept | None, now: datetime) -> Answer
 
 
 def _fresh(asked: Asked, key: str, now: datetime) -> Kept | None:
-    known = layover_inputs.get().get(asked.question.airport, UNTOUCHED)
+    known = _known(asked)
     held = _held(key, known, now)
     return held if held is not None and held.is_fresh(known, now) else None
 
@@ -191,8 +217,8 @@ def _held(key: str, known: InputVersions, now: datetime) -> Kept | None:
         return kept
     with atomic(), connections[current_alias()].cursor() as cursor:
         cursor.execute(
-            "select experiences_version, weather_version, invalidations, expires_at,"
-            " analysis_result::text from layover_analyses_cache where cache_key = %s",
+            "select experiences_version, weather_version, invalidations, expires_at, analysis"
+            " from kept_layover_analysis(%s)",
             [key],
         )
         row = cursor.fetchone()
@@ -280,8 +306,7 @@ def gathered(asked: Asked, *, now: datetime) -> Inputs:
         for row in Airport.objects.using(current_alias()).filter(pk__in=codes)
     }
     here = facts[question.airport]
-    enters = crosses_border(places, question.airport, question.origin)
-    leaves = crosses_border(places, question.airport, question.destination)
+    enters, _ = _borders(question)
     begin, end = window_hours(stay_of(places, question))
     return Inputs(
         airport=here,
@@ -294,12 +319,7 @@ def gathered(asked: Asked, *, now: datetime) -> Inputs:
         weather=weather_at(
             question.airport, begin, end, now=now, is_wanted=asked.real_time_weather
         ),
-        connection=connection_of(
-            airport=question.airport,
-            gap_minutes=question.gap_minutes,
-            enters=enters,
-            leaves=leaves,
-        ),
+        connection=_connection(question),
         visa=visa_hint(country=here.country, passport=question.passport, crosses_border=enters),
         weights=asked.weights,
     )
@@ -313,5 +333,6 @@ def _expiry(asked: Asked, weather: Weather, now: datetime) -> datetime:
     if weather.state == FRESH and weather.fetched_at is not None:
         return weather.fetched_at + timedelta(seconds=configs.get("weather.cache_ttl"))
     if weather.state == BEYOND_FORECAST:
-        return min(now + LONGEST_KEPT, begin - timedelta(days=FORECAST_DAYS) + PAUSE)
+        foreseen_from = begin.replace(hour=0, minute=0) - timedelta(days=FORECAST_DAYS - 1)
+        return min(now + LONGEST_KEPT, foreseen_from + PAUSE)
     return now + PAUSE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
@@ -29,10 +29,10 @@ from apps.layovers.open_meteo import (
     MOST_PLACES,
     SOURCE,
     Place,
-    WeatherUnavailable,
     fetch_weather,
 )
 from apps.layovers.versions import UNTOUCHED, layover_inputs
+from layoverhq.remote import RemoteFault
 from layoverhq.tenancy import current_alias
 
 log = structlog.get_logger(__name__)
@@ -69,9 +69,9 @@ def refresh_weather(airports: Sequence[str]) -> int:
                     for airport in batch
                 ]
             )
-        except WeatherUnavailable as error:
-            log.warning("weather_unavailable", airports=len(batch), problem=str(error))
-            _run("select record_weather_failure(%s, %s)", [batch, str(error)])
+        except RemoteFault as fault:
+            log.warning("weather_unavailable", airports=len(batch), problem=str(fault))
+            _run("select record_weather_failure(%s, %s)", [batch, fault.detail])
         else:
             _run("select record_weather(%s)", [Jsonb(_rows(found))])
             had += len(found)
@@ -132,7 +132,9 @@ def weather_at(
         return Weather(OFF)
     if begin == end:
         return Weather(UNAVAILABLE)
-    if begin >= now + timedelta(days=FORECAST_DAYS):
+    # Whole days are foreseen, of UTC, from today on.
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if begin >= midnight + timedelta(days=FORECAST_DAYS):
         return Weather(BEYOND_FORECAST)
     rows = list(
         WeatherObservation.objects.using(current_alias())
@@ -141,7 +143,10 @@ def weather_at(
     )
     if not rows:
         return Weather(UNAVAILABLE)
-    fetched_at = min(row.fetched_at for row in rows)
+    # An answer has the hours from that midnight on: the ones before age no more.
+    fetched_at = min(
+        (row.fetched_at for row in rows if row.hour >= midnight), default=rows[-1].fetched_at
+    )
     ttl = timedelta(seconds=configs.get("weather.cache_ttl"))
     return Weather(
         FRESH if now - fetched_at < ttl else LAST_KNOWN,

@@ -78,6 +78,10 @@ def search_with_analyses(
     weather = flags.enabled("real_time_weather", context)
     for offer in answer["results"]:
         for stop, given in zip(offer["layovers"], _questions(offer, passport), strict=True):
+            if "next_airport" in stop:
+                # Who arrives at one and departs from another has no airport to come back to.
+                stop["analysis"] = None
+                continue
             try:
                 question = parse_values(given, zones=zones, now=now)
             except InvalidInput:

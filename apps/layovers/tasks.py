@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from apps.flags.runtime import flags
 from apps.layovers import operations
+from apps.layovers.models import LayoverAnalysis
 from apps.layovers.observing import hubs_in_use, is_due, refresh_weather
 from apps.layovers.warming import popular_layovers, warm_popular_caches
 from apps.tenants.models import Enterprise
@@ -19,11 +21,24 @@ log = structlog.get_logger(__name__)
 
 
 def weather_is_wanted() -> bool:
-    """Return whether any enterprise has the weather in its analyses."""
+    """Return whether any enterprise has the weather in its analyses, or some travellers have.
+
+    A part of the travellers may have it where their enterprise has not: they did within a day.
+    """
     living = Enterprise.objects.living().values_list("pk", "subscription_plan")
-    return any(
-        flags.enabled("real_time_weather", tenant_context(str(pk), plan))
+    answers = [
+        flags.evaluate("real_time_weather", tenant_context(str(pk), plan))
         for pk, plan in living.iterator()
+    ]
+    if any(answer.enabled for answer in answers):
+        return True
+    is_off = all(answer.reason in ("DISABLED", "ERROR") for answer in answers)
+    within_a_day = timezone.now() - timedelta(days=1)
+    return (
+        not is_off
+        and LayoverAnalysis.objects.filter(
+            real_time_weather=True, last_accessed__gt=within_a_day
+        ).exists()
     )
 
 

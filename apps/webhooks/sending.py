@@ -8,19 +8,21 @@ host's name. Redirects are answers like any other.
 from __future__ import annotations
 
 import ipaddress
-import ssl
-import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from http import HTTPStatus
-from socket import IPPROTO_TCP, SOCK_STREAM, getaddrinfo
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore
 import httpx
 from django.conf import settings
+
+from layoverhq.connecting import (
+    CONNECTION_FAULTS,
+    TIMEOUTS,
+    Deadline,
+    TimedTransport,
+    addresses_of,
+)
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
@@ -33,14 +35,7 @@ LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 # Addresses of IPv4 are written into these of IPv6 (RFC 6052).
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 
-FAULTS = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-    httpx.HTTPError,
-    httpx.InvalidURL,
-)
+FAULTS = (*TIMEOUTS, *CONNECTION_FAULTS, httpx.InvalidURL)
 
 
 class Forbidden(httpcore.ConnectError):
@@ -110,127 +105,12 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 def checked_addresses(host: str, port: int) -> list[str]:
     """Resolve a host. Raises Forbidden if any of its addresses is not to be called."""
-    try:
-        found = getaddrinfo(host, port, type=SOCK_STREAM, proto=IPPROTO_TCP)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError("The host's name cannot be resolved.") from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    addresses = addresses_of(host, port)
     if not allows_private_addresses():
         for text in addresses:
             if not is_public(ipaddress.ip_address(text.partition("%")[0])):
                 raise Forbidden("The host leads to a private address, which is not called.")
     return addresses
-
-
-class _TimedStream(httpcore.NetworkStream):
-    """A connection that ends at a point in time, however its bytes are spread."""
-
-    def __init__(self, stream: httpcore.NetworkStream, ends_at: float) -> None:
-        self._stream = stream
-        self._ends_at = ends_at
-
-    def _left(self, timeout: float | None) -> float:
-        left = self._ends_at - time.monotonic()
-        if left <= 0:
-            raise httpcore.ReadTimeout(f"It took more than {MOST_SECONDS:g} s.")
-        return left if timeout is None else min(timeout, left)
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._left(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._left(timeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        inner = self._stream.start_tls(ssl_context, server_hostname, self._left(timeout))
-        return _TimedStream(inner, self._ends_at)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-class _GuardedBackend(httpcore.NetworkBackend):
-    """Connects to checked addresses only, for one request's time."""
-
-    def __init__(self) -> None:
-        self._plain = httpcore.SyncBackend()
-        self._ends_at = time.monotonic() + MOST_SECONDS
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        fault: Exception | None = None
-        for address in checked_addresses(host, port):
-            try:
-                stream = self._plain.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                fault = error
-            else:
-                return _TimedStream(stream, self._ends_at)
-        raise fault or httpcore.ConnectError("The host has no address.")
-
-
-class _Body(httpx.SyncByteStream):
-    """An answer's body as httpcore hands it over."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._stream
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-class GuardedTransport(httpx.BaseTransport):
-    """httpx over the guarded connections."""
-
-    def __init__(self) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=tls(), network_backend=_GuardedBackend(), max_connections=1
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        answer = self._pool.handle_request(
-            httpcore.Request(
-                request.method,
-                httpcore.URL(
-                    scheme=request.url.raw_scheme,
-                    host=request.url.raw_host,
-                    port=request.url.port,
-                    target=request.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer.stream))
-
-    def close(self) -> None:
-        self._pool.close()
-
-
-@cache
-def tls() -> ssl.SSLContext:
-    """Return the context that verifies certificates, made once: reading the roots takes time."""
-    return httpx.create_ssl_context()
 
 
 def post(url: str, *, headers: dict[str, str], body: bytes) -> Outcome:
@@ -242,7 +122,7 @@ def post(url: str, *, headers: dict[str, str], body: bytes) -> Outcome:
     try:
         with (
             httpx.Client(
-                transport=GuardedTransport(),
+                transport=TimedTransport(Deadline(MOST_SECONDS), resolve=checked_addresses),
                 timeout=timeout,
                 follow_redirects=False,
                 trust_env=False,

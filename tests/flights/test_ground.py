@@ -91,6 +91,34 @@ def test_spendable__too_short__leaves_nothing() -> None:
     assert spent.leaves[0] == spent.returns[0]
 
 
+@pytest.mark.parametrize(
+    ("night", "arrives", "departs", "usable"),
+    [
+        # Back at the airport from half past nine on, on the clock of that morning.
+        ("2026-10-25", "20:00", "11:05", 90),
+        ("2027-03-28", "20:00", "11:05", 90),
+        ("2026-10-25", "02:30", "11:05", 90),
+        # Its evening counts by the clock of that evening.
+        ("2026-10-25", "20:55", "05:00", 30),
+    ],
+)
+def test_spendable__clocks_change_by_night__is_open_by_both_clocks(
+    night: str, arrives: str, departs: str, usable: int
+) -> None:
+    zurich, known = ZoneInfo("Europe/Zurich"), datetime.fromisoformat(night)
+    before = known - timedelta(days=1) if arrives > departs else known
+    spent = one_stay(
+        places([airport("ZRH", "CH", 47.46, 8.55, 20, 15, 80), airport("LHR", "GB", 51.5, -0.5)]),
+        airport="ZRH",
+        arrival=datetime.fromisoformat(f"{before:%Y-%m-%d}T{arrives}").replace(tzinfo=zurich),
+        departure=datetime.fromisoformat(f"{night}T{departs}").replace(tzinfo=zurich),
+        origin="LHR",
+        destination="LHR",
+    )
+    evening = 85 if arrives == "20:00" else 0
+    assert spent.usable[0] == usable + evening
+
+
 def test_spendable__over_night__counts_open_hours_only() -> None:
     spent = stay("2026-12-01T18:10", "2026-12-02T12:40", origin="LHR", destination="CDG")
     # In town from 20:00 to 10:00: two hours until it closes, two from when it opens.
@@ -178,7 +206,8 @@ def test_usable__any_stay__is_what_a_walk_over_its_minutes_counts(
     zone = timezone(timedelta(minutes=offset))
     spent = one_stay(
         KNOWN, airport="LHR", arrival=begins.astimezone(zone),
-        departure=begins + timedelta(minutes=gap), origin="CDG", destination="IST",
+        departure=(begins + timedelta(minutes=gap)).astimezone(zone), origin="CDG",
+        destination="IST",
     )  # fmt: skip
     walked = sum(
         OPENS <= (minute + offset) % 1440 < CLOSES

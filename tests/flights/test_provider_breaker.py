@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import ConnectionError as Unreachable
 
-from apps.flights.providers import state as state_module
-from apps.flights.providers.breaker import (
+from apps.flights.providers.quotas import MinuteQuota
+from layoverhq import shared_state as state_module
+from layoverhq.circuits import (
     LONGEST_COOL_DOWN,
     PROBE_LEASE,
     Circuit,
@@ -21,8 +22,7 @@ from apps.flights.providers.breaker import (
     CircuitOpen,
     State,
 )
-from apps.flights.providers.quotas import MinuteQuota
-from apps.flights.providers.state import SharedState
+from layoverhq.shared_state import SharedState
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 COOL_DOWN = timedelta(seconds=60)

@@ -19,7 +19,6 @@ from apps.configs.models import ConfigKey, SystemConfig
 from apps.configs.runtime import override_config
 from apps.flights.models import Flight, FlightLayover
 from apps.flights.providers import operations, pulling
-from apps.flights.providers.client import ProviderFault
 from apps.flights.providers.models import (
     FlightProvider,
     ProviderFetch,
@@ -34,9 +33,10 @@ from apps.flights.providers.queries import (
     requests_today,
     situation,
 )
-from apps.flights.providers.state import shared_state
 from apps.tenants.models import Enterprise
 from layoverhq.errors import InvalidInput
+from layoverhq.remote import RemoteFault, backoff
+from layoverhq.shared_state import shared_state
 from layoverhq.tenancy import operator_scope
 from tests.flights.shop_fronts import Journeys, Reply, Request, ShopFront, says
 from tests.tenants import factories as tenants
@@ -869,13 +869,61 @@ def test_save_route__unusable_field__is_named(
     assert not ProviderRoute.objects.filter(provider=provider).exists()
 
 
-def test_backoff__retry_after__is_heeded_up_to_ten_seconds() -> None:
-    from apps.flights.providers.client import backoff
+@pytest.mark.parametrize("kind", ["amadeus", "duffel", "kiwi"])
+def test_pull__credentials_said_back__are_kept_nowhere(
+    front: ShopFront, clock: Clock, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = make_provider(front, kind)
+    plan(provider)
+    told = [says({"access_token": "t0ken", "expires_in": 1e11})] if kind == "amadeus" else []
+    front.put_up(*told, lambda request: Reply(str(dict(request.headers)).encode(), 400))
+    (fetch,) = pull(provider, clock)
+    provider.refresh_from_db()
+    assert fetch.error_code == "refused"
+    assert "[credential]" in fetch.error
+    for secret in ("t0ken", "duffel-token", "kiwi-key", "hush"):
+        assert secret not in fetch.error + provider.last_error + caplog.text
 
-    assert backoff(ProviderFault("throttled", "", retry_after=7)) == 7
-    assert backoff(ProviderFault("throttled", "", retry_after=11)) is False
-    assert backoff(ProviderFault("server_error", "")) is True
-    assert backoff(ProviderFault("html_answer", "")) is False
+
+def test_amadeus__token_that_lasts_for_ever__is_no_token(front: ShopFront, clock: Clock) -> None:
+    provider = make_provider(front, "amadeus")
+    plan(provider)
+    front.put_up(says({"access_token": "t0ken", "expires_in": 10**13}))
+    (fetch,) = pull(provider, clock)
+    assert (fetch.status, fetch.error_code) == ("failed", "unexpected_shape")
+
+
+def test_amadeus__other_secret_of_one_client__asks_for_a_token_of_its_own(
+    front: ShopFront, clock: Clock, journeys: Journeys, enterprise: Enterprise
+) -> None:
+    provider = make_provider(front, "amadeus")
+    plan(provider)
+    plan(provider, enterprise)
+    token = says({"access_token": "t0ken", "expires_in": 1799})
+    answer = says(journeys.answer("amadeus", journeys.amadeus()))
+    front.put_up(token, answer, says({}, 401))
+    with override_config({"provider.amadeus.client_secret": "wrong"}, tenant=enterprise):
+        fetches = pull(provider, clock)
+    assert sorted(fetch.status for fetch in fetches) == ["done", "failed"]
+
+
+def test_request_fetch__today__is_the_origins(front: ShopFront, clock: Clock) -> None:
+    provider = make_provider(front)
+    # Five o'clock in the morning, UTC: in Honolulu it is the evening before.
+    clock.at = clock.at.replace(hour=5)
+    eve = clock().date() - timedelta(days=1)
+    asked = {"provider": provider, "destination": "JFK", "day": eve, "now": clock()}
+    assert operations.request_fetch(origin="HNL", **asked).day == eve
+    with pytest.raises(InvalidInput) as caught:
+        operations.request_fetch(origin="SYD", **asked)
+    assert [error.field for error in caught.value.errors] == ["day"]
+
+
+def test_backoff__retry_after__is_heeded_up_to_ten_seconds() -> None:
+    assert backoff(RemoteFault("throttled", "", retry_after=7)) == 7
+    assert backoff(RemoteFault("throttled", "", retry_after=11)) is False
+    assert backoff(RemoteFault("server_error", "")) is True
+    assert backoff(RemoteFault("html_answer", "")) is False
     assert backoff(ValueError()) is False
 
 

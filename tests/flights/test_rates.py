@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from apps.audit.models import AuditEvent
 from apps.flights import rate_operations, tasks
 from apps.flights.airports import ground
-from apps.flights.ecb import Unusable, rates_of_document, rates_of_table
+from apps.flights.ecb import Unusable, rates_of_document, rates_of_file
 from apps.flights.models import EnterpriseFlight, ExchangeRate, ExchangeRateFetch, FlightLayover
 from apps.flights.rate_operations import (
     enter_rate,
@@ -104,11 +104,15 @@ def test_convert__unknown_or_old__is_refused_by_name():
     with pytest.raises(StaleRate) as stale:
         convert(100, "EUR", "USD", TODAY)
     assert (stale.value.code, stale.value.errors[0].field) == ("stale_rate", "currency")
-    assert str(TODAY - timedelta(days=11)) in stale.value.detail
+    assert stale.value.detail == (
+        f"EUR cannot be converted to USD: the newest rate of USD to the euro is of"
+        f" {TODAY - timedelta(days=11)}, over 10 days ago."
+    )
     assert convert(100, "EUR", "USD", TODAY - timedelta(days=1))[0] == 125
     with pytest.raises(NoRate) as unknown:
         convert(100, "GEL", "EUR", TODAY)
     assert unknown.value.code == "no_rate"
+    assert "GEL" in unknown.value.detail
 
 
 def test_import__another_currency__is_priced_and_the_original_kept(api, enterprise):
@@ -200,7 +204,8 @@ def test_fetch__server_that_recovers__is_asked_again(settings):
 @pytest.mark.parametrize(
     ("status", "body", "code"),
     [
-        (500, b"", "refused"),
+        (500, b"", "server_error"),
+        (302, b"", "unexpected_status"),
         (404, b"", "refused"),
         (200, b"<html>maintenance</html>", "unusable"),
         (200, b"", "unusable"),
@@ -234,7 +239,7 @@ def test_fetch__nobody_there__is_named(settings):
     with ecb.bank((200, b"")) as bank:
         settings.ECB_URL = bank.address
     with operator_scope():
-        assert fetch_rates(now=NOW).problem_code == "unreachable"
+        assert fetch_rates(now=NOW).problem_code == "connection"
 
 
 def zipped(*files: tuple[str, bytes]) -> bytes:
@@ -261,10 +266,19 @@ def test_load__file_or_its_zip__takes_what_is_recent_and_new():
         assert not ExchangeRate.objects.filter(rate_date=date(2001, 1, 2)).exists()
 
 
+def test_load__xml__is_taken_as_the_table_is():
+    days = {TODAY: {"USD": "1.1"}, TODAY - timedelta(days=401): {"USD": "1.0"}}
+    for file in (ecb.document(days), zipped(("h.xml", b"\xef\xbb\xbf" + ecb.document(days)))):
+        with operator_scope():
+            told = load_rates(table=file, now=NOW, dry_run=True)
+        assert [(rate.day, rate.per_euro) for rate in told.new] == [(TODAY, Decimal("1.1"))]
+
+
 @pytest.mark.parametrize(
     "given",
     [
         b"",
+        b"<html>maintenance</html>",
         b"\xff",
         b"Day,USD\n2026-11-20,1.1\n",
         b"Date,USD\n2026-11-20\n",
@@ -283,7 +297,7 @@ def test_load__unusable_file__is_refused_and_changes_nothing(given):
 
 def test_table__of_a_zip_bomb__is_refused():
     with pytest.raises(Unusable):
-        rates_of_table(zipped(("h.csv", b"Date,USD\n" + b"," * 17_000_000)))
+        rates_of_file(zipped(("h.csv", b"Date,USD\n" + b"," * 17_000_000)))
 
 
 def test_enter__by_hand__is_refused_by_the_field():
@@ -341,7 +355,7 @@ def test_admin__fetch__is_queued_and_its_failure_shown(admin_client, settings, m
     with ecb.bank((500, b"")) as bank:
         settings.ECB_URL = bank.address
         tasks.fetch_exchange_rates()
-    assert "refused: The ECB answered 500." in admin_client.get(ADMIN).content.decode()
+    assert "server_error: It answered 500." in admin_client.get(ADMIN).content.decode()
 
 
 def test_admin__rate_by_hand__is_stored_with_its_reason(admin_client):

@@ -242,6 +242,7 @@ def test_security_definer_functions__of_the_runtime_role__are_the_known_ones(dat
         # Weather that it asked for and analyses that it made, which are nobody's own.
         "record_weather(jsonb)",
         "record_weather_failure(text[],text)",
+        "kept_layover_analysis(text)",
         "keep_layover_analysis(jsonb)",
         "record_layover_hits(jsonb,bigint,bigint,bigint)",
         # What it tells the operators of itself.
@@ -335,8 +336,6 @@ def test_runtime_role__grants__touch_tenants_and_reference_tables_only(database)
     assert open_to_all <= {
         "snapshot_versions", "airports", "inventory_loads", "layover_places", "layover_weather",
         "experiences", "weather_observations", "layover_inputs",
-        # Shared by all who ask the same: who asked is in neither key nor result.
-        "layover_analyses_cache",
         "minimum_connection_times", "arrival_delays", "exchange_rates",
         # Counted of shared offers alone.
         "popular_layover_routes",

@@ -242,9 +242,14 @@ def test_weather__asked_for_now__is_queued(
     place = own_airport()
     record_weather(place, datetime.now(UTC))
     data = {"action": "refresh_selected", "_selected_action": [place]}
+    monkeypatch.setattr("apps.layovers.admin.weather.weather_is_wanted", lambda: False)
+    response = admin_client.post(WEATHER, data)
+    assert "flag real_time_weather is off" in text(admin_client.get(response["Location"]))
+    assert sent == []
+    monkeypatch.setattr("apps.layovers.admin.weather.weather_is_wanted", lambda: True)
     response = admin_client.post(WEATHER, data)
     assert sent == [("apps.layovers.tasks.refresh_hub_weather", {"kwargs": {"airports": [place]}})]
-    assert "1 airports" in text(admin_client.get(response["Location"]))
+    assert "at 1 airport." in text(admin_client.get(response["Location"]))
 
 
 # Analyses

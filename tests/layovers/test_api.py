@@ -284,6 +284,22 @@ def test_analysis__when_clocks_change__counts_the_hours_that_pass(
     assert (early["minutes"], late["minutes"]) == (690, 630)
 
 
+def test_analysis__clocks_put_forward_before_the_flight__is_back_in_time(
+    api: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In Chile clocks skip from midnight to one o'clock: half past one comes an hour earlier.
+    now = timezone.now().replace(year=2027, month=8, day=1)
+    monkeypatch.setattr("apps.layovers.api.views.timezone.now", lambda: now)
+    early = add_experience("CCP", opening_hours="daily 16:00-18:00", rating_tenths=31)
+    add_experience("CCP", opening_hours="daily 21:00-22:00", rating_tenths=50)
+    times = {"arrival": "2027-09-04T14:00", "departure": "2027-09-05T01:30"}
+    found = analysed(api, {"airport": "CCP", **times, "from": "MIA", "to": "MIA"})
+    (stop,) = found["plan"]["stops"]
+    assert stop["id"] == str(early.pk)
+    # Two hours before the flight, whose clock shows 22:30 for the last time.
+    assert found["usable"]["in_city_until"] == "2027-09-04T21:45-04:00"
+
+
 @pytest.mark.parametrize(
     "tail", ["&arrival=2026-12-01T10:00", "&to=%00", "&to=%ff", "&passport=" + "D" * 5_000]
 )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import ProgrammingError, connections
 from django.test import Client
 from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -19,8 +19,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from apps.configs.runtime import override_config
 from apps.flags.runtime import flags
 from apps.flights.airports import airports, ground
-from apps.flights.models import Airport
+from apps.flights.connection_times import connection_times
+from apps.flights.models import Airport, MinimumConnectionTime
 from apps.layovers import keeping, shared
+from apps.layovers.admin.analyses import outdated_by
 from apps.layovers.hits import hits
 from apps.layovers.keeping import Asked, Kept, kept_analysis, weights_of
 from apps.layovers.models import Experience, LayoverAnalysis, LayoverCacheCount
@@ -131,6 +133,34 @@ def test_kept__other_weights_weather_or_ground_times__is_another_entry(made: lis
     assert asked_of(place).key != usual
 
 
+def test_kept__minimum_connection_time_changed__is_made_anew(made: list[str]) -> None:
+    asked = asked_of(own_airport(), hours=1, **{"from": "SFO", "to": "BOS"})
+    place = asked.question.airport
+    before = kept_analysis(asked, now=timezone.now())
+    with operator_scope():
+        MinimumConnectionTime.objects.create(
+            airport_id=place, kind="DD", minutes=90, source="a test"
+        )
+    connection_times.forget()
+    after = kept_analysis(asked, now=timezone.now())
+    assert (before.document["feasible"], after.document["feasible"]) == (True, False)
+    assert after.state == "miss"
+
+
+def test_kept__by_the_runtime_role__is_read_by_its_key_alone(made: list[str]) -> None:
+    asked = asked_of(own_airport(), price="411.00", best_price="400.00")
+    kept_analysis(asked, now=timezone.now())
+    # The price may be of a private offer: nobody looks through what others asked.
+    with (
+        pytest.raises(ProgrammingError, match="permission denied"),
+        connections["default"].cursor() as cursor,
+    ):
+        cursor.execute("select request from layover_analyses_cache")
+    with connections["default"].cursor() as cursor:
+        cursor.execute("select analysis from kept_layover_analysis(%s)", [asked.key])
+        assert '"411.00"' in cursor.fetchone()[0]
+
+
 def test_kept__cache_emptied__is_found_in_the_database(made: list[str]) -> None:
     from django.core.cache import cache
 
@@ -212,6 +242,15 @@ def test_changed__weather_that_says_the_same__keeps_the_entry(made: list[str]) -
     renewed = kept_analysis(asked, now=timezone.now())
     assert renewed.state == "miss"
     assert renewed.document["weather"]["comfort"] < 20
+
+
+def test_changed__weather__keeps_what_was_made_without_it(made: list[str]) -> None:
+    place = own_airport()
+    asked = asked_of(place)
+    kept_analysis(asked, now=timezone.now())
+    record_weather(place, datetime.now(UTC))
+    assert kept_analysis(asked, now=timezone.now()).state == "hit"
+    assert outdated_by(entry(asked)) == []
 
 
 def test_changed__made_from_older_inputs_and_kept_late__is_not_answered(made: list[str]) -> None:

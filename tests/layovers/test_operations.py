@@ -10,11 +10,13 @@ from django.db import connections
 from django.utils import timezone
 
 from apps.audit.models import AuditEvent
+from apps.flags.evaluation import Evaluation
 from apps.flags.runtime import flags
 from apps.flights.airports import airports
 from apps.flights.models import Airport, LayoverPlace, LayoverWeather
 from apps.layovers import tasks
 from apps.layovers.experience_rows import COLUMNS, as_csv, read_experiences, row_of, written
+from apps.layovers.keeping import Asked, kept_analysis, weights_of
 from apps.layovers.models import (
     Experience,
     LayoverAnalysis,
@@ -32,11 +34,14 @@ from apps.layovers.operations import (
     save_experience,
     set_experiences_active,
 )
+from apps.layovers.questions import parse_values
+from apps.layovers.versions import layover_inputs
 from apps.layovers.warming import popular_layovers, warm_popular_caches
 from layoverhq.errors import Conflict, InvalidInput
-from layoverhq.tenancy import OPERATOR
+from layoverhq.tenancy import OPERATOR, operator_scope
 from tests.flights.factories import Shop
-from tests.layovers.factories import add_experience, own_airport, record_weather
+from tests.kernel.test_snapshot import until
+from tests.layovers.factories import add_experience, own_airport, question, record_weather
 from tests.layovers.weather_server import WeatherServer
 
 pytestmark = pytest.mark.usefixtures("operator")
@@ -343,7 +348,7 @@ def test_warm__most_used_airport__has_real_analyses_that_are_found(busy: str) ->
 def test_task__weather__asks_for_hubs_in_use_and_tells_search(
     busy: str, weather: WeatherServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flags, "enabled", lambda name, context: name == "real_time_weather")
+    answers(monkeypatch, "STATIC", enabled=True)
     tasks.warm_layover_analyses()
     tasks.refresh_hub_weather()
     told = LayoverWeather.objects.filter(airport=busy)
@@ -355,12 +360,43 @@ def test_task__weather__asks_for_hubs_in_use_and_tells_search(
     assert len(weather.asked) == asked + 1
 
 
-def test_task__nobody_wants_weather__asks_nobody(
-    busy: str, weather: WeatherServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("reason", "had_it", "asked"),
+    [
+        ("DEFAULT", False, False),
+        # Half of the travellers have it, and no enterprise by itself.
+        ("DEFAULT", True, True),
+        # Somebody turned it off a moment ago.
+        ("DISABLED", True, False),
+        ("ERROR", True, False),
+    ],
+)
+def test_task__no_enterprise_has_weather__asks_for_its_travellers_alone(
+    busy: str,
+    weather: WeatherServer,
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+    had_it: bool,
+    asked: bool,
 ) -> None:
-    monkeypatch.setattr(flags, "enabled", lambda name, context: False)
+    with operator_scope():
+        LayoverAnalysis.objects.all().delete()
+    zones = airports.get()
+    about = parse_values(question(busy), zones=zones, now=timezone.now())
+    kept_analysis(Asked(about, weights_of(None), real_time_weather=had_it), now=timezone.now())
+    weather.asked.clear()
+    with operator_scope():
+        LayoverInput.objects.update(weather_fetched_at=None)
+    until(lambda: not any(known.weather_fetched_at for known in layover_inputs.get().values()))
+    answers(monkeypatch, reason, enabled=False)
     tasks.refresh_hub_weather()
-    assert weather.asked == []
+    assert bool(weather.asked) is asked
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, reason: str, *, enabled: bool) -> None:
+    """Let every flag answer so."""
+    answer = Evaluation(None, enabled, reason, enabled=enabled)
+    monkeypatch.setattr(flags, "evaluate", lambda name, context: answer)
 
 
 def test_task__purge__runs() -> None:

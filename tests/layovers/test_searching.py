@@ -60,6 +60,17 @@ def test_search__with_layovers__has_the_analysis_of_each(api: Client, shop: Shop
     assert "explanation" not in offer
 
 
+def test_search__change_of_airports__has_no_analysis(api: Client, shop: Shop) -> None:
+    offer = shop.sell([("LGA", 500)])
+    offer.segments[1]["origin"] = "JFK"
+    offer.layovers[0]["next_airport"] = "JFK"
+    with operator_scope():
+        offer.save(update_fields=["segments", "layovers"])
+    # Nobody can be back at LaGuardia in time for a flight from Kennedy.
+    (found_offer,) = found(api, shop)["results"]
+    assert found_offer["layovers"][0]["analysis"] is None
+
+
 def test_search__premium__is_over_the_best_of_the_route_and_day(api: Client, shop: Shop) -> None:
     shop.sell(price_minor=20_000)
     shop.sell([("DEN", 500)], price_minor=25_000)

@@ -23,6 +23,7 @@ from apps.tenants.operations import resume_enterprise, suspend_enterprise
 from apps.webhooks import delivering, operations, sending
 from apps.webhooks.models import WebhookDelivery, WebhookEndpoint
 from apps.webhooks.signing import signature
+from layoverhq import connecting
 from layoverhq.tenancy import operator_scope, tenant_scope
 from tests.webhooks.factories import (
     add_webhook,
@@ -392,13 +393,13 @@ def test_post__nobody_listens__is_told(development):
 def test_post__host_leads_to_a_private_address__is_not_connected(address, monkeypatch):
     asked: list[str] = []
     monkeypatch.setattr(
-        sending,
+        connecting,
         "getaddrinfo",
         lambda host, port, **_: asked.append(host) or [(0, 0, 0, "", (address, port))],
     )
     connected: list[str] = []
     monkeypatch.setattr(
-        sending.httpcore.SyncBackend, "connect_tcp", lambda self, *a, **k: connected.append(a[0])
+        connecting.httpcore.SyncBackend, "connect_tcp", lambda self, *a, **k: connected.append(a[0])
     )
     outcome = sending.post("https://innocent.example.com/", headers={}, body=b"")
     assert asked == ["innocent.example.com"]
@@ -408,7 +409,7 @@ def test_post__host_leads_to_a_private_address__is_not_connected(address, monkey
 
 def test_post__one_of_several_addresses_is_private__none_is_called(monkeypatch):
     monkeypatch.setattr(
-        sending,
+        connecting,
         "getaddrinfo",
         lambda host, port, **_: [(0, 0, 0, "", (ip, port)) for ip in ("93.184.216.34", "10.0.0.1")],
     )
@@ -419,7 +420,7 @@ def test_post__public_address__is_connected_as_it_was_checked(monkeypatch):
     # A name that answers with another address the second time gains nothing: it is asked once.
     answers = ["93.184.216.34", "127.0.0.1"]
     monkeypatch.setattr(
-        sending, "getaddrinfo", lambda host, port, **_: [(0, 0, 0, "", (answers.pop(0), port))]
+        connecting, "getaddrinfo", lambda host, port, **_: [(0, 0, 0, "", (answers.pop(0), port))]
     )
     connected: list[Any] = []
 
@@ -427,7 +428,7 @@ def test_post__public_address__is_connected_as_it_was_checked(monkeypatch):
         connected.append((host, port))
         raise sending.httpcore.ConnectError("far away")
 
-    monkeypatch.setattr(sending.httpcore.SyncBackend, "connect_tcp", connect)
+    monkeypatch.setattr(connecting.httpcore.SyncBackend, "connect_tcp", connect)
     sending.post("https://rebinding.example.com:8443/", headers={}, body=b"")
     assert connected == [("93.184.216.34", 8443)]
 

@@ -126,9 +126,9 @@ class FileForm(forms.Form):
     text = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
     file = forms.FileField(
         required=False,
-        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.zip"}),
-        help_text="eurofxref-hist.zip, or the CSV in it, as the European Central Bank offers it"
-        f" for download. The last {KEPT_DAYS} days of it are taken.",
+        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.xml,.zip"}),
+        help_text="A CSV or XML of the European Central Bank's, such as eurofxref-hist.zip, as it"
+        f" offers them for download. The last {KEPT_DAYS} days of it are taken.",
     )
 
     changes: RateChanges

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 import layoverhq.identifiers
 from apps.configs.declarations import DeclareConfig
-from apps.flights.ecb import rates_of_table
+from apps.flights.ecb import rates_of_file
 from layoverhq.migrations import InstallSQL
 from layoverhq.permission_groups import AUTH_MIGRATIONS, SeedGroups
 from layoverhq.schedules import BEAT_MIGRATION, SeedSchedule
@@ -28,7 +28,7 @@ def seed_rates(apps: Any, schema_editor: Any) -> None:
     rate = apps.get_model("flights", "ExchangeRate")
     rate.objects.using(schema_editor.connection.alias).bulk_create(
         rate(currency=told.currency, rate_date=told.day, per_euro=told.per_euro, source="file")
-        for told in rates_of_table(SEED.read_bytes())
+        for told in rates_of_file(SEED.read_bytes())
     )
 
 

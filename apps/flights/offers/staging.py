@@ -75,11 +75,12 @@ def _stays(batch: Sequence[Numbered], known: Places) -> Stays:
             before.arrival.minute,
             after.departure.minute,
             before.arrival.offset,
+            after.departure.offset - before.arrival.offset,
         )
         for _, offer in batch
         for before, after in pairwise(offer.segments)
     ]
-    return Stays(*np.array(rows, dtype=np.int64).reshape(-1, 6).T)
+    return Stays(*np.array(rows, dtype=np.int64).reshape(-1, 7).T)
 
 
 def _line(

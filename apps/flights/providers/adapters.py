@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 
 from apps.flights.offers.normalised import NormalisedOffer, Refused
 from apps.flights.offers.providers import read_provider_offer
-from apps.flights.providers.client import ProviderClient, ProviderFault
+from layoverhq.remote import RemoteClient, RemoteFault
 
 EXCERPT: Final = 500
 # What Amadeus and Kiwi give at most, or are asked for.
@@ -51,7 +51,7 @@ class ProviderAdapter(ABC):
     """
 
     name: str
-    client: ProviderClient
+    client: RemoteClient
     credentials: tuple[str, ...]
     market: str
     currency: str
@@ -61,7 +61,7 @@ class ProviderAdapter(ABC):
 
     @abstractmethod
     def search(self, journey: Journey) -> Any:
-        """Return the provider's answer as it is. Raises ProviderFault."""
+        """Return the provider's answer as it is. Raises RemoteFault."""
 
     @abstractmethod
     def listed(self, raw: Any) -> list[Any]:
@@ -72,14 +72,14 @@ class ProviderAdapter(ABC):
     ) -> Iterator[NormalisedOffer | Rejected]:
         """Yield each offer of an answer, or why it cannot be used.
 
-        Raises ProviderFault where the answer is none. An offer of another route or day is refused:
+        Raises RemoteFault where the answer is none. An offer of another route or day is refused:
         what stands of a route and day is what its own answer said.
         """
         try:
             listed = self.listed(raw)
         except (LookupError, TypeError, AttributeError) as error:
             detail = f"This is no answer as {self.kind} documents it: {error!r:.200}"
-            raise ProviderFault("unexpected_shape", detail) from error
+            raise RemoteFault("unexpected_shape", detail) from error
         now = self.clock()
         for position, given in enumerate(listed):
             try:
@@ -118,9 +118,9 @@ class _Token:
     expires_at: datetime
 
 
-# By address and client: a process asks for a token twice an hour, however much it pulls. Two
+# By address and credentials: a process asks for a token twice an hour, however much it pulls. Two
 # threads may both ask for one, which does no harm; a lock would make one wait for the other.
-_tokens: dict[tuple[str, str], _Token] = {}
+_tokens: dict[tuple[str, ...], _Token] = {}
 
 
 class Amadeus(ProviderAdapter):
@@ -132,7 +132,7 @@ class Amadeus(ProviderAdapter):
         token = self._token()
         try:
             return self._search(journey, token)
-        except ProviderFault as fault:
+        except RemoteFault as fault:
             if fault.code != "unauthorised":
                 raise
         # It ended before its time: one more, and no third.
@@ -143,6 +143,7 @@ class Amadeus(ProviderAdapter):
         return _list(raw["data"])
 
     def _search(self, journey: Journey, token: str) -> Any:
+        self.client.secrets.add(token)
         return self.client.ask(
             "GET",
             "/v2/shopping/flight-offers",
@@ -173,18 +174,19 @@ class Amadeus(ProviderAdapter):
             },
         )
         try:
-            value, lifetime = answer["access_token"], timedelta(seconds=answer["expires_in"])
+            value = answer["access_token"]
+            expires_at = now + timedelta(seconds=answer["expires_in"]) - TOKEN_MARGIN
         except (LookupError, TypeError, OverflowError) as error:
             detail = "Its answer to the credentials has no token."
-            raise ProviderFault("unexpected_shape", detail) from error
+            raise RemoteFault("unexpected_shape", detail) from error
         if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-            raise ProviderFault("unexpected_shape", "Its token cannot stand in a header.")
-        _tokens[self._token_key] = _Token(value, now + lifetime - TOKEN_MARGIN)
+            raise RemoteFault("unexpected_shape", "Its token cannot stand in a header.")
+        _tokens[self._token_key] = _Token(value, expires_at)
         return value
 
     @property
-    def _token_key(self) -> tuple[str, str]:
-        return (self.client.base_url, self.credentials[0])
+    def _token_key(self) -> tuple[str, ...]:
+        return (self.client.base_url, *self.credentials)
 
     def _forget_token(self) -> None:
         _tokens.pop(self._token_key, None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from apps.configs.runtime import HasId, SecretUnreadable, configs
-from apps.flights.providers.client import ProviderFault
+from layoverhq.remote import RemoteFault
 
 # Shown to operators; the code below names each by a literal.
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -19,7 +19,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 def credentials_of(kind: str, buyer: HasId | None = None) -> tuple[str, ...]:
     """Return the credentials of a kind in the order of KEYS, an enterprise's own where it has any.
 
-    Raises ProviderFault: no_credentials.
+    Raises RemoteFault: no_credentials.
     """
     try:
         if kind == "amadeus":
@@ -31,11 +31,11 @@ def credentials_of(kind: str, buyer: HasId | None = None) -> tuple[str, ...]:
         else:
             found = configs.together("provider.kiwi.api_key", tenant=buyer)
     except SecretUnreadable as error:
-        raise ProviderFault("no_credentials", f"A credential does not open: {error}") from error
+        raise RemoteFault("no_credentials", f"A credential does not open: {error}") from error
     found = tuple(value.strip() if value else "" for value in found)
     missing = [key for key, value in zip(KEYS[kind], found, strict=True) if not value]
     if missing:
-        raise ProviderFault("no_credentials", f"Set {' and '.join(missing)} first.")
+        raise RemoteFault("no_credentials", f"Set {' and '.join(missing)} first.")
     unusable = [
         key
         for key, value in zip(KEYS[kind], found, strict=True)
@@ -43,5 +43,5 @@ def credentials_of(kind: str, buyer: HasId | None = None) -> tuple[str, ...]:
     ]
     if unusable:
         detail = f"{' and '.join(unusable)}: there are characters in it that no header can have."
-        raise ProviderFault("no_credentials", detail)
+        raise RemoteFault("no_credentials", detail)
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,13 +18,13 @@ from django.db import transaction
 
 from apps.flights.airports import airports
 from apps.flights.money import CURRENCIES
-from apps.flights.offers.normalised import PROVIDER
-from apps.flights.providers.client import ProviderFault
+from apps.flights.offers.normalised import PROVIDER, zone_of
 from apps.flights.providers.credentials import credentials_of
 from apps.flights.providers.models import FlightProvider, ProviderFetch, ProviderRoute
 from apps.flights.providers.queries import LEFT_ALONE, circuit_breaker, situation
 from apps.tenants.models import Enterprise, User
 from layoverhq.errors import Conflict, DomainError, FieldError, InvalidInput
+from layoverhq.remote import RemoteFault
 from layoverhq.tenancy import atomic, current_alias
 
 log = structlog.get_logger(__name__)
@@ -256,7 +256,9 @@ def request_fetch(
     if origin == destination:
         detail = "A journey ends elsewhere than where it begins."
         faults.append(FieldError("destination", "invalid", detail))
-    today = now.date()
+    # By the origin's calendar, as the plan's.
+    zone = airports.get().get(origin)
+    today = now.astimezone(zone_of(zone) if zone else UTC).date()
     if not today <= day <= today + timedelta(days=MOST_DAYS_AHEAD):
         detail = f"From today to {MOST_DAYS_AHEAD} days ahead."
         faults.append(FieldError("day", "invalid", detail))
@@ -267,7 +269,7 @@ def request_fetch(
         raise CannotFetch(f"{provider}: {stands.told}")
     try:
         credentials_of(provider.kind, enterprise)
-    except ProviderFault as fault:
+    except RemoteFault as fault:
         raise CannotFetch(f"{provider}: {fault.detail}") from fault
     with atomic():
         fetch = ProviderFetch.objects.create(

@@ -7,7 +7,6 @@ and an answer is stored whole, in one transaction, or not at all. With the opera
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -25,8 +24,6 @@ from apps.flights.airports import airports, ground
 from apps.flights.offers.normalised import NormalisedOffer
 from apps.flights.offers.staging import COLUMNS, staging_lines
 from apps.flights.providers.adapters import ADAPTERS, Journey, ProviderAdapter, Rejected
-from apps.flights.providers.breaker import CircuitBreaker, CircuitOpen
-from apps.flights.providers.client import FROM_PROVIDER, Limits, ProviderClient, ProviderFault
 from apps.flights.providers.credentials import credentials_of
 from apps.flights.providers.models import FlightProvider, ProviderFetch, ProviderReject
 from apps.flights.providers.queries import (
@@ -40,6 +37,7 @@ from apps.flights.providers.queries import (
     situation,
 )
 from apps.flights.sole import sole
+from layoverhq.remote import OUTAGES, Limits, RemoteClient, RemoteFault
 from layoverhq.tenancy import TenantRef, atomic, current_alias
 
 log = structlog.get_logger(__name__)
@@ -58,6 +56,10 @@ KEPT_FOR: Final = timedelta(days=30)
 # The table keeps no more of one answer; all are counted.
 REJECTS_KEPT: Final = 1_000
 LONGEST_ERROR: Final = 500
+# What it said, or did not say, and operators should see of it.
+FROM_PROVIDER: Final = OUTAGES | {
+    "throttled", "unauthorised", "refused", "nothing_usable", "not_stored",
+}  # fmt: skip
 
 COPY_OFFERS: Final = f"copy pg_temp.imported_offers ({COLUMNS}) from stdin"
 STORE: Final = (
@@ -120,16 +122,16 @@ class _Run:
         waiting = ProviderFetch.objects.filter(provider=self.provider_id, status=Status.QUEUED)
         return waiting.order_by("id").first()
 
-    def _obstacle(self, provider: FlightProvider) -> ProviderFault | None:
+    def _obstacle(self, provider: FlightProvider) -> RemoteFault | None:
         """Return why the provider is not asked now, if so."""
         now = self.clock()
         stands = situation(provider, now)
         if stands.standing in LEFT_ALONE:
-            return ProviderFault(OBSTACLES[stands.standing], stands.told)
+            return RemoteFault(OBSTACLES[stands.standing], stands.told)
         if provider.quota_per_day and requests_today(provider, now) >= provider.quota_per_day:
-            return ProviderFault("quota", "The requests of this day are used up.")
+            return RemoteFault("quota", "The requests of this day are used up.")
         if minute_quota(provider).left(now) == 0:
-            return ProviderFault("quota", "The requests of this minute are used up.")
+            return RemoteFault("quota", "The requests of this minute are used up.")
         return None
 
     def _next_due(
@@ -140,7 +142,7 @@ class _Run:
                 continue
             try:
                 credentials_of(provider.kind, _buyer(wanted.enterprise_id))
-            except ProviderFault as fault:
+            except RemoteFault as fault:
                 log.info("provider_left_alone", provider=provider.name, why=fault.code)
                 refused.add(wanted.enterprise_id)
                 continue
@@ -163,7 +165,7 @@ OBSTACLES: Final = {
 }
 
 
-def run_fetch(*, fetch: ProviderFetch, clock: Clock = timezone.now) -> ProviderFault | None:
+def run_fetch(*, fetch: ProviderFetch, clock: Clock = timezone.now) -> RemoteFault | None:
     """Ask the provider, store its answer, and note how it went; return the fault, if any."""
     provider = FlightProvider.objects.get(pk=fetch.provider_id)
     ProviderFetch.objects.filter(pk=fetch.pk).update(status=Status.RUNNING, started_at=clock())
@@ -171,7 +173,7 @@ def run_fetch(*, fetch: ProviderFetch, clock: Clock = timezone.now) -> ProviderF
     breaker = circuit_breaker(provider)
     try:
         credentials = credentials_of(provider.kind, _buyer(fetch.enterprise_id))
-        with _admitted(breaker, clock), _client(provider, meter, clock) as client:
+        with breaker.asking(clock), _client(provider, meter, credentials, clock) as client:
             adapter = ADAPTERS[provider.kind](
                 name=provider.name,
                 client=client,
@@ -182,7 +184,7 @@ def run_fetch(*, fetch: ProviderFetch, clock: Clock = timezone.now) -> ProviderF
             )
             answer = _Answer.of(adapter, Journey(fetch.origin, fetch.destination, fetch.day))
         counts = _store(fetch, answer)
-    except ProviderFault as fault:
+    except RemoteFault as fault:
         _close(fetch, fault, clock())
         _blame(fetch, fault, clock())
         return fault
@@ -199,13 +201,13 @@ class _Meter:
     clock: Clock
 
     def admit(self) -> None:
-        """Let one more request pass. Raises ProviderFault: quota."""
+        """Let one more request pass. Raises RemoteFault: quota."""
         now = self.clock()
         day = self.provider.quota_per_day
         if day is not None and requests_today(self.provider, now) >= day:
-            raise ProviderFault("quota", "The requests of this day are used up.")
+            raise RemoteFault("quota", "The requests of this day are used up.")
         if not minute_quota(self.provider).take(now):
-            raise ProviderFault("quota", "The requests of this minute are used up.")
+            raise RemoteFault("quota", "The requests of this minute are used up.")
         # Counted before it is sent: one whose worker dies was sent all the same.
         ProviderFetch.objects.filter(pk=self.fetch.pk).update(requests=F("requests") + 1)
 
@@ -230,25 +232,9 @@ class _Answer:
         return answer
 
 
-@contextmanager
-def _admitted(breaker: CircuitBreaker, clock: Clock) -> Iterator[None]:
-    """Ask through the breaker. Raises ProviderFault: circuit_open."""
-    try:
-        breaker.admit(clock())
-    except CircuitOpen as error:
-        raise ProviderFault("circuit_open", str(error)) from error
-    try:
-        yield
-    except ProviderFault as fault:
-        if fault.speaks_against_provider:
-            breaker.failed(clock())
-        else:
-            breaker.release()
-        raise
-    breaker.succeeded(clock())
-
-
-def _client(provider: FlightProvider, meter: _Meter, clock: Clock) -> ProviderClient:
+def _client(
+    provider: FlightProvider, meter: _Meter, credentials: tuple[str, ...], clock: Clock
+) -> RemoteClient:
     connect, read, total, attempts, megabytes = configs.together(
         "provider.connect_timeout",
         "provider.read_timeout",
@@ -257,19 +243,21 @@ def _client(provider: FlightProvider, meter: _Meter, clock: Clock) -> ProviderCl
         "provider.answer_megabytes",
     )
     limits = Limits(connect, read, total, attempts, int(megabytes * 1_000_000))
-    return ProviderClient(provider.base_url, limits, clock=clock, admit=meter.admit)
+    return RemoteClient(
+        provider.base_url, limits, clock=clock, admit=meter.admit, secrets=credentials
+    )
 
 
 def _store(fetch: ProviderFetch, answer: _Answer) -> tuple[int, int, int, int, int]:
     """Store an answer in one transaction, with what was refused of it.
 
-    Raises ProviderFault: nothing_usable, enterprise_leaving, not_stored. Where all of an answer is
+    Raises RemoteFault: nothing_usable, enterprise_leaving, not_stored. Where all of an answer is
     refused what stands is left alone: the format has changed, or our reading of it is wrong.
     """
     if answer.rejected and not answer.offers:
         _keep_rejects(fetch, answer.rejected)
         reasons = sorted({rejected.refusal.reason for rejected in answer.rejected})
-        raise ProviderFault("nothing_usable", f"All of it was refused: {', '.join(reasons)}.")
+        raise RemoteFault("nothing_usable", f"All of it was refused: {', '.join(reasons)}.")
     try:
         _ensure_partitions(fetch.day)
         with atomic(), connections[current_alias()].cursor() as cursor:
@@ -284,12 +272,12 @@ def _store(fetch: ProviderFetch, answer: _Answer) -> tuple[int, int, int, int, i
     except DatabaseError as error:
         if isinstance(error.__cause__, psycopg.errors.ObjectNotInPrerequisiteState):
             detail = "The enterprise takes no offers."
-            raise ProviderFault("enterprise_leaving", detail) from error
+            raise RemoteFault("enterprise_leaving", detail) from error
         if isinstance(error.__cause__, psycopg.OperationalError):
             raise
         # One answer that the database refuses must not keep the others from being fetched.
         log.exception("provider_answer_not_stored", fetch=str(fetch.pk))
-        raise ProviderFault("not_stored", f"The database refused it: {error}") from error
+        raise RemoteFault("not_stored", f"The database refused it: {error}") from error
 
 
 def _keep_rejects(fetch: ProviderFetch, rejected: list[Rejected]) -> None:
@@ -341,7 +329,7 @@ def _end_done(
     )
 
 
-def _close(fetch: ProviderFetch, fault: ProviderFault, now: datetime) -> None:
+def _close(fetch: ProviderFetch, fault: RemoteFault, now: datetime) -> None:
     """Note that a fetch came to nothing."""
     ProviderFetch.objects.filter(pk=fetch.pk).update(
         status=Status.FAILED, finished_at=now, error_code=fault.code, error=_shown(fault)
@@ -349,7 +337,7 @@ def _close(fetch: ProviderFetch, fault: ProviderFault, now: datetime) -> None:
     log.warning("provider_fetch_failed", fetch=str(fetch.pk), code=fault.code)
 
 
-def _blame(fetch: ProviderFetch, fault: ProviderFault, now: datetime) -> None:
+def _blame(fetch: ProviderFetch, fault: RemoteFault, now: datetime) -> None:
     """Note what a fault says of its provider, if it came from there."""
     if fault.code not in FROM_PROVIDER:
         return
@@ -366,7 +354,7 @@ def _blame(fetch: ProviderFetch, fault: ProviderFault, now: datetime) -> None:
     FlightProvider.objects.filter(pk=fetch.provider_id).update(**noted)
 
 
-def _shown(fault: ProviderFault) -> str:
+def _shown(fault: RemoteFault) -> str:
     return _storable(fault.detail)[:LONGEST_ERROR]
 
 

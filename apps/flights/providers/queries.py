@@ -13,11 +13,11 @@ from django.db import connections
 from django.db.models import Q, Sum
 
 from apps.configs.runtime import configs
-from apps.flights.providers.breaker import Circuit, CircuitBreaker, State
-from apps.flights.providers.client import ProviderFault
 from apps.flights.providers.credentials import credentials_of
 from apps.flights.providers.models import FlightProvider, ProviderFetch
 from apps.flights.providers.quotas import MinuteQuota
+from layoverhq.circuits import Circuit, CircuitBreaker, State
+from layoverhq.remote import RemoteFault
 from layoverhq.tenancy import current_alias
 
 # A day that could not be fetched is tried again after this, or at its interval if that is less.
@@ -206,7 +206,7 @@ def _standing(
         return Standing.PAUSED, f"Paused {until}: {provider.pause_reason}"
     try:
         credentials_of(provider.kind)
-    except ProviderFault as fault:
+    except RemoteFault as fault:
         return Standing.NO_CREDENTIALS, fault.detail
     if state is State.OPEN:
         told = f"Left alone until {_clock(circuit.retry_at)} after {circuit.failures} failures."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from apps.flights.providers.state import Document, SharedState, shared_state
+from layoverhq.shared_state import Document, SharedState, shared_state
 
 MINUTE_SECONDS: Final = 60.0
 

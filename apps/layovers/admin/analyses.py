@@ -67,7 +67,11 @@ def outdated_by(analysis: LayoverAnalysis) -> list[str]:
             words
             for words, mine, theirs in (
                 ("experiences changed", analysis.experiences_version, newest.experiences_version),
-                ("weather changed", analysis.weather_version, newest.weather_version),
+                (
+                    "weather changed",
+                    analysis.weather_version,
+                    newest.weather_version if analysis.real_time_weather else 0,
+                ),
                 ("invalidated", analysis.invalidations, newest.invalidations),
             )
             if mine < theirs

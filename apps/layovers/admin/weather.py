@@ -18,7 +18,7 @@ from apps.configs.runtime import configs
 from apps.flights.airports import airports
 from apps.layovers.models import LayoverInput, WeatherObservation
 from apps.layovers.observing import hour_of
-from apps.layovers.tasks import refresh_hub_weather
+from apps.layovers.tasks import refresh_hub_weather, weather_is_wanted
 from layoverhq.model_admin import OperationAdmin, PageTab, ReadOnly, enqueue, pill
 
 HOURS_SHOWN = 48
@@ -124,6 +124,11 @@ class LayoverInputAdmin(ReadOnly, OperationAdmin):
     @action(description="Ask for the weather now", permissions=["refresh"])
     def refresh_selected(self, request: HttpRequest, queryset: QuerySet[LayoverInput]) -> None:
         """Queue the question; an answer of the service replaces what is kept."""
+        if not weather_is_wanted():
+            told = "Nobody is asked: the flag real_time_weather is off for every enterprise."
+            messages.warning(request, told)
+            return
         codes = list(queryset.values_list("pk", flat=True))
         enqueue(refresh_hub_weather.name, kwargs={"airports": codes})
-        messages.success(request, f"Asking for the weather at {len(codes)} airports.")
+        number = "1 airport" if len(codes) == 1 else f"{len(codes)} airports"
+        messages.success(request, f"Asking for the weather at {number}.")

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 InstallSQL("layovers", "layover_inputs", digest="6402d78f5a505854"),
                 InstallSQL("layovers", "experiences", digest="1db32f1b4ede27c4"),
                 InstallSQL("layovers", "weather_observations", digest="b6c9d37ff4b0e070"),
-                InstallSQL("layovers", "layover_analyses_cache", digest="1ff07f1af8e414ff"),
+                InstallSQL("layovers", "layover_analyses_cache", digest="f2a9d7b8c52c92fb"),
                 InstallSQL("layovers", "warm_popular_caches", digest="d6606ac162c37226"),
             ],
             state_operations=[

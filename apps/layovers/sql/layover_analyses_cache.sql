@@ -1,6 +1,6 @@
 -- Analyses that were made, for whoever asks the same. Shared by all tenants, without an
 -- enterprise_id: the key is a digest of the question, of the score's weights and of whether weather
--- was asked for; who asked is in neither key nor result. It holds nothing of private offers.
+-- was asked for; who asked is in neither key nor result.
 
 create table public.layover_analyses_cache (
     cache_key varchar(255) primary key check (cache_key ~ '^[0-9a-f]{32}$'),
@@ -26,8 +26,32 @@ create index layover_analyses_cache_airport
 create index layover_analyses_cache_expires on public.layover_analyses_cache (expires_at);
 create index layover_analyses_cache_computed on public.layover_analyses_cache (computed_at);
 
-grant select on public.layover_analyses_cache to layoverhq_app;
 grant select, delete on public.layover_analyses_cache to layoverhq_operator;
+
+-- Returns the entry of a question that the caller can ask. What others asked is nobody's to look
+-- through: a price may be of a private offer.
+create function public.kept_layover_analysis(
+    key text,
+    out experiences_version bigint,
+    out weather_version bigint,
+    out invalidations bigint,
+    out expires_at timestamptz,
+    out analysis text
+) returns setof record
+language sql stable
+security definer
+set search_path = public, pg_temp
+begin atomic
+    select
+        c.experiences_version, c.weather_version, c.invalidations, c.expires_at,
+        c.analysis_result::text
+    from public.layover_analyses_cache c
+    where c.cache_key = key;
+end;
+
+revoke execute on function public.kept_layover_analysis(text) from public;
+grant execute on function
+    public.kept_layover_analysis(text) to layoverhq_app, layoverhq_operator;
 
 create table public.layover_cache_counts (
     hour timestamptz primary key,

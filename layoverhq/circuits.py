@@ -1,4 +1,4 @@
-"""A circuit breaker for each provider: who fails again and again is left alone for a while.
+"""A circuit breaker for each who is asked: who fails again and again is left alone for a while.
 
 pybreaker (1.4.1) was tried: it keeps its state in several Redis keys without a transaction, lets
 every process through at once when half open, counts nothing while Redis is away, and reads the
@@ -7,6 +7,8 @@ clock by itself. What is needed instead is one document and three transitions.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,7 +16,8 @@ from typing import Final
 
 import structlog
 
-from apps.flights.providers.state import Document, SharedState, shared_state
+from layoverhq.remote import OUTAGES, RemoteFault
+from layoverhq.shared_state import Document, SharedState, shared_state
 
 log = structlog.get_logger(__name__)
 
@@ -32,17 +35,20 @@ class State(StrEnum):
     HALF_OPEN = "half_open"
 
 
-class CircuitOpen(Exception):
-    """The provider is left alone until `retry_at`."""
+class CircuitOpen(RemoteFault):
+    """They are left alone until `retry_at`."""
 
     def __init__(self, retry_at: datetime) -> None:
         self.retry_at = retry_at
-        super().__init__(f"It failed again and again, and is left alone until {retry_at:%H:%M:%S}.")
+        until = f"{retry_at:%H:%M:%S} UTC"
+        super().__init__(
+            "circuit_open", f"It failed again and again, and is left alone until {until}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """What is known of a provider's failures in a row."""
+    """What is known of somebody's failures in a row."""
 
     failures: int = 0
     # How often it opened without closing in between.
@@ -102,7 +108,7 @@ class Circuit:
 
 
 class CircuitBreaker:
-    """The breaker of one provider."""
+    """The breaker of one who is asked, by name; `against` are the faults that count."""
 
     def __init__(
         self,
@@ -110,16 +116,32 @@ class CircuitBreaker:
         *,
         failures: int,
         cool_down: timedelta,
+        against: Set[str] = OUTAGES,
         shared: SharedState = shared_state,
     ) -> None:
         self.name = name
         self._document = f"circuit:{name}"
         self._failures = failures
         self._cool_down = cool_down
+        self._against = against
         self._shared = shared
 
+    @contextmanager
+    def asking(self, clock: Callable[[], datetime]) -> Iterator[None]:
+        """Ask in the block, and note what comes of it. Raises CircuitOpen."""
+        self.admit(clock())
+        try:
+            yield
+        except RemoteFault as fault:
+            if fault.code in self._against:
+                self.failed(clock())
+            else:
+                self.release()
+            raise
+        self.succeeded(clock())
+
     def admit(self, now: datetime) -> None:
-        """Raise CircuitOpen unless the provider may be asked; of a half-open one once."""
+        """Raise CircuitOpen unless they may be asked; of a half-open one once."""
 
         def change(document: Document) -> tuple[Document, datetime | None]:
             circuit, until = Circuit.of(document).admitting(now)
@@ -135,7 +157,7 @@ class CircuitBreaker:
             return Circuit().document(), Circuit.of(document).state(now)
 
         if self._shared.change(self._document, change) is not State.CLOSED:
-            log.info("provider_circuit_closed", provider=self.name)
+            log.info("circuit_closed", name=self.name)
 
     def failed(self, now: datetime) -> None:
         """Count a failure, and open the circuit if it is one too many."""
@@ -147,7 +169,7 @@ class CircuitBreaker:
             return after.document(), opened
 
         if until := self._shared.change(self._document, change):
-            log.error("provider_circuit_opened", provider=self.name, until=until.isoformat())
+            log.error("circuit_opened", name=self.name, until=until.isoformat())
 
     def release(self) -> None:
         """Let somebody else probe: whoever was admitted did not come to ask."""
@@ -160,7 +182,7 @@ class CircuitBreaker:
     def reset(self) -> None:
         """Close the circuit because somebody says so."""
         self._shared.forget(self._document)
-        log.info("provider_circuit_reset", provider=self.name)
+        log.info("circuit_reset", name=self.name)
 
     def look(self) -> tuple[Circuit, bool]:
         """Return the circuit, and whether it is the one that all processes share."""

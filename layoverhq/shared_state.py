@@ -23,7 +23,7 @@ Document = Mapping[str, Any]
 Change = Callable[[Document], tuple[Document, T]]
 
 KEPT_SECONDS: Final = 7 * 86_400
-_PREFIX: Final = "layoverhq:providers:"
+_PREFIX: Final = "layoverhq:shared:"
 
 
 class SharedState:
@@ -38,7 +38,7 @@ class SharedState:
         try:
             return self._change_shared(name, change)
         except RedisError as error:
-            log.warning("provider_state_is_local", name=name, error=str(error))
+            log.warning("shared_state_is_local", name=name, error=str(error))
         with self._lock:
             self._remembered[name], answer = change(self._remembered.get(name, {}))
         return answer
