@@ -53,6 +53,12 @@ def _unless(*expected: str) -> Callable[[Any], str]:
     return obstacle
 
 
+def _not_replayable(delivery: WebhookDelivery) -> str:
+    if delivery.endpoint.status == WebhookEndpoint.Status.DISABLED:
+        return "is of a disabled endpoint: resume that first"
+    return _unless("dead", "delivered")(delivery)
+
+
 def _pause(endpoints: Sequence[WebhookEndpoint]) -> None:
     pause_endpoints(endpoints=endpoints, reason=context.current().reason)
 
@@ -99,7 +105,7 @@ REPLAY = ReasonedChange(
     done="Queued again",
     consequence="The same message is sent again, with the same id, and tried for a day anew. A"
     " receiver that keeps ids takes it once.",
-    obstacle=_unless("dead", "delivered"),
+    obstacle=_not_replayable,
     operation=_replay,
 )
 

@@ -41,6 +41,10 @@ MAXIMUM_ATTEMPTS = len(BACKOFF_SECONDS) + 1
 JITTER = 0.2
 DELIVERED_KEPT = timedelta(days=30)
 DEAD_KEPT = timedelta(days=90)
+# How long messages wait for what is paused or suspended.
+WAIT_KEPT = timedelta(days=30)
+# What is due again sooner does not wait for the schedule.
+SOON_SECONDS = 60
 
 Status = WebhookEndpoint.Status
 
@@ -52,7 +56,7 @@ class TooManyWebhooks(Conflict):
 
 
 class NotReplayable(Conflict):
-    """The delivery waits to be sent already."""
+    """The delivery cannot be sent again."""
 
     code = "not_replayable"
 
@@ -145,10 +149,11 @@ def secrets_in_force(endpoint: WebhookEndpoint, now: datetime) -> list[str]:
     return [unseal(text, owner=endpoint.secret_owner()).decode() for text in sealed]
 
 
-def reseal_secrets() -> int:
+def reseal_secrets(*, now: datetime) -> int:
     """Seal anew with the ring's first key what another one sealed; return how many endpoints.
 
-    One that cannot be opened is left, and told in the log.
+    Secrets that no longer sign are forgotten. One that cannot be opened is left, and told in the
+    log.
     """
     resealed, first = 0, sealing_key()
     for pk in WebhookEndpoint.objects.values_list("pk", flat=True):
@@ -157,14 +162,17 @@ def reseal_secrets() -> int:
             if locked is None:
                 continue
             try:
-                resealed += _reseal(locked, first)
+                resealed += _reseal(locked, first, now)
             except CannotOpen as error:
                 log.error("webhook_secret_unusable", endpoint=str(pk), problem=str(error))
     return resealed
 
 
-def _reseal(endpoint: WebhookEndpoint, first: str) -> bool:
+def _reseal(endpoint: WebhookEndpoint, first: str, now: datetime) -> bool:
     """Seal with the first key what is not; return whether anything was. Raises CannotOpen."""
+    if endpoint.old_sealed_secret and not endpoint.has_old_secret(now):
+        endpoint.old_sealed_secret, endpoint.old_secret_until = "", None
+        endpoint.save(update_fields=["old_sealed_secret", "old_secret_until"])
     changed = []
     for name in ("sealed_secret", "old_sealed_secret"):
         text = getattr(endpoint, name)
@@ -227,20 +235,23 @@ def _write(
     return written
 
 
-def _enqueue() -> None:
+def _enqueue(seconds: float = 0) -> None:
     # If the broker is away, the schedule finds what waits.
     transaction.on_commit(
-        lambda: current_app.send_task(DELIVER_TASK), using=current_alias(), robust=True
+        lambda: current_app.send_task(DELIVER_TASK, countdown=seconds),
+        using=current_alias(),
+        robust=True,
     )
 
 
 def replay_deliveries(*, deliveries: QuerySet[WebhookDelivery], now: datetime) -> int:
     """Send again what is no longer sent, with the same id and body; return how many.
 
-    Those that wait are left alone.
+    Those that wait, and those of disabled endpoints, are left alone.
     """
+    chosen = deliveries.exclude(status=WebhookDelivery.Status.PENDING)
     with atomic():
-        replayed = deliveries.exclude(status=WebhookDelivery.Status.PENDING).update(
+        replayed = chosen.exclude(endpoint__status=Status.DISABLED).update(
             status=WebhookDelivery.Status.PENDING,
             attempts=0,
             next_attempt_at=now,
@@ -252,10 +263,12 @@ def replay_deliveries(*, deliveries: QuerySet[WebhookDelivery], now: datetime) -
 
 
 def replay_delivery(*, delivery: WebhookDelivery, now: datetime) -> WebhookDelivery:
-    """Send one again. Raises NotReplayable if it waits to be sent."""
+    """Send one again. Raises NotReplayable if it waits, or its endpoint is disabled."""
     one = WebhookDelivery.objects.filter(enterprise_id=delivery.enterprise_id, pk=delivery.pk)
     if not replay_deliveries(deliveries=one, now=now):
-        raise NotReplayable
+        if delivery.endpoint.status == Status.DISABLED:
+            raise NotReplayable("The webhook is disabled: make it active first.")
+        raise NotReplayable("It waits to be sent already.")
     return one.get()
 
 
@@ -332,6 +345,8 @@ def _fail(
         wait = BACKOFF_SECONDS[delivery.attempts - 1]
         spread = 1 + JITTER * (2 * randomness.SystemRandom().random() - 1)
         delivery.next_attempt_at = now + timedelta(seconds=wait * spread)
+        if wait * spread < SOON_SECONDS:
+            _enqueue(wait * spread)
     endpoint.failing_since = endpoint.failing_since or now
     endpoint.failures += 1
     endpoint.last_failure_at = now
@@ -362,11 +377,22 @@ def _disable(endpoint: WebhookEndpoint, reason: str, now: datetime) -> None:
 
 
 def purge_deliveries(*, now: datetime) -> int:
-    """Delete what was delivered 30 days ago, and dead letters of 90 days; return how many."""
+    """Delete what was delivered 30 days ago, and dead letters of 90 days; return how many.
+
+    What was due 30 days ago, and waits for what is paused or suspended, becomes a dead letter.
+    """
     old = Q(status=WebhookDelivery.Status.DELIVERED, finished_at__lt=now - DELIVERED_KEPT) | Q(
         status=WebhookDelivery.Status.DEAD, finished_at__lt=now - DEAD_KEPT
     )
     with atomic():
+        WebhookDelivery.objects.filter(
+            status=WebhookDelivery.Status.PENDING, next_attempt_at__lt=now - WAIT_KEPT
+        ).update(
+            status=WebhookDelivery.Status.DEAD,
+            finished_at=now,
+            claim=None,
+            last_error=f"It waited for {WAIT_KEPT.days} days.",
+        )
         deleted, _ = WebhookDelivery.objects.filter(old).delete()
     return deleted
 

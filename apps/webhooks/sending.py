@@ -16,7 +16,6 @@ from functools import cache
 from http import HTTPStatus
 from socket import IPPROTO_TCP, SOCK_STREAM, getaddrinfo
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpcore
 import httpx
@@ -24,7 +23,8 @@ from django.conf import settings
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
-# From connecting to the last byte that is read, however slowly they come.
+# From asking for the address to the last byte that is read, however slowly they come. The name
+# server's own answer cannot be cut short.
 MOST_SECONDS = 20.0
 EXCERPT_BYTES = 500
 USER_AGENT = "LayoverHQ-Webhooks/1"
@@ -32,6 +32,8 @@ USER_AGENT = "LayoverHQ-Webhooks/1"
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 # Addresses of IPv4 are written into these of IPv6 (RFC 6052).
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+# The rest of IPv6 is private, local or nobody's, whatever a library knows of it (RFC 4291).
+GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 
 FAULTS = (
     httpcore.TimeoutException,
@@ -72,39 +74,43 @@ def allows_private_addresses() -> bool:
 
 def url_fault(url: str) -> str:
     """Return why a URL cannot be an endpoint's; empty if it can. Resolves nothing."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "This is no URL."
     if any(ord(letter) <= 32 or ord(letter) > 126 for letter in url):
         return "Write other than ASCII letters as the URL's own escapes."
+    try:
+        # As it is read for sending: names that IDNA does not know raise UnicodeError.
+        parts = httpx.URL(url)
+        host = parts.host
+    except (httpx.InvalidURL, UnicodeError):
+        return "This is no URL."
+    if parts.port is not None and not 0 < parts.port < 65536:
+        return "There is no such port."
     if not host or parts.scheme not in ("http", "https"):
         return "Give a URL such as https://example.com/webhooks."
     local = host in LOCAL_HOSTS and allows_private_addresses()
     if parts.scheme != "https" and not local:
         return "Only https is called."
-    if parts.username is not None or parts.password is not None:
+    if parts.userinfo:
         return "Name and password do not belong in it: verify the signature."
     if parts.fragment:
         return "A fragment is never sent: leave it out."
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return ""
+        return "This is no URL." if ":" in host or "[" in host else ""
     return "" if local or is_public(address) else "Private addresses are not called."
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Return whether an address is the public internet's, whatever it is wrapped in."""
     if isinstance(address, ipaddress.IPv6Address):
-        wrapped = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
         if address in TRANSLATED:
-            wrapped.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        wrapped = [address.sixtofour, *(address.teredo or ())]
         if any(inner is not None and not is_public(inner) for inner in wrapped):
             return False
-        if address.ipv4_mapped is not None:
-            return True
+        return address.is_global and address in GLOBAL_UNICAST
     return address.is_global and not address.is_multicast
 
 
@@ -122,6 +128,14 @@ def checked_addresses(host: str, port: int) -> list[str]:
     return addresses
 
 
+def _left(ends_at: float, timeout: float | None) -> float:
+    """Return what is left of a request's time, `timeout` at most. Raises ReadTimeout."""
+    left = ends_at - time.monotonic()
+    if left <= 0:
+        raise httpcore.ReadTimeout(f"It took more than {MOST_SECONDS:g} s.")
+    return left if timeout is None else min(timeout, left)
+
+
 class _TimedStream(httpcore.NetworkStream):
     """A connection that ends at a point in time, however its bytes are spread."""
 
@@ -129,17 +143,11 @@ class _TimedStream(httpcore.NetworkStream):
         self._stream = stream
         self._ends_at = ends_at
 
-    def _left(self, timeout: float | None) -> float:
-        left = self._ends_at - time.monotonic()
-        if left <= 0:
-            raise httpcore.ReadTimeout(f"It took more than {MOST_SECONDS:g} s.")
-        return left if timeout is None else min(timeout, left)
-
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._left(timeout))
+        return self._stream.read(max_bytes, _left(self._ends_at, timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._left(timeout))
+        self._stream.write(buffer, _left(self._ends_at, timeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -150,7 +158,8 @@ class _TimedStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        inner = self._stream.start_tls(ssl_context, server_hostname, self._left(timeout))
+        left = _left(self._ends_at, timeout)
+        inner = self._stream.start_tls(ssl_context, server_hostname, left)
         return _TimedStream(inner, self._ends_at)
 
     def get_extra_info(self, info: str) -> Any:
@@ -174,10 +183,9 @@ class _GuardedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         fault: Exception | None = None
         for address in checked_addresses(host, port):
+            left = _left(self._ends_at, timeout)
             try:
-                stream = self._plain.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
+                stream = self._plain.connect_tcp(address, port, left, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 fault = error
             else:

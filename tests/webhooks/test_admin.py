@@ -135,6 +135,16 @@ def test_action__without_the_permission__is_refused(enterprise, name):
     assert deliveries(enterprise) == []
 
 
+def test_replay__endpoint_is_disabled__is_left_out_with_the_reason(admin_client, enterprise):
+    made = add_webhook(enterprise, URL)
+    notify(enterprise)
+    (dead,) = kill(enterprise)
+    with operator_scope():
+        WebhookEndpoint.objects.filter(pk=made.endpoint.pk).update(status="disabled")
+    assert "resume that first" in act(admin_client, "webhookdelivery", "replay", dead.pk)
+    assert [each.status for each in deliveries(enterprise)] == ["dead"]
+
+
 def test_pages__ids_that_lead_nowhere__are_no_fault(admin_client):
     for url in (f"{ENDPOINTS}nonsense/change/", f"{DELIVERIES}?endpoint=nonsense"):
         assert admin_client.get(url).status_code == 302
