@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from math import ceil, floor
 from typing import Any
@@ -130,18 +130,27 @@ def _prices(search: FlightSearch) -> dict[str, Any]:
     if search.currency == BASE_CURRENCY:
         return _ends("price", "minor", search.price)
     rate, day = shown(search.currency)
-    bounds = search.price
-    if bounds is not None:
-        low, high = bounds.low, bounds.high
-        bounds = Bounds(
-            None if low is None else ceil(low / rate), None if high is None else floor(high / rate)
-        )
     return {
-        **_ends("price", "minor", bounds),
+        **_ends("price", "minor", in_base_currency(search).price),
         "shown_currency": search.currency,
         "shown_rate": str(rate),
         "shown_rate_date": day.isoformat(),
     }
+
+
+def in_base_currency(search: FlightSearch) -> FlightSearch:
+    """Return the same search with its bounds of the price in our own currency, shown in it too.
+
+    Raises NoRate and StaleRate of bounds in a currency that has no rate.
+    """
+    bounds = search.price
+    if bounds is not None and search.currency != BASE_CURRENCY:
+        rate, _ = shown(search.currency)
+        low, high = bounds.low, bounds.high
+        bounds = Bounds(
+            None if low is None else ceil(low / rate), None if high is None else floor(high / rate)
+        )
+    return replace(search, currency=BASE_CURRENCY, price=bounds)
 
 
 def _closed(bounds: Bounds[int] | None) -> tuple[int, int]:

@@ -38,6 +38,9 @@ log = structlog.get_logger(__name__)
 
 ADVANCE_TASK = "apps.tenants.tasks.advance_enterprise_move"
 STALLED_AFTER = timedelta(minutes=1)
+# A move that fails for good refuses the enterprise's calls at each attempt: the gaps between them
+# grow by STALLED_AFTER, to so many of it.
+LONGEST_GAP = 30
 # How long it waits for the enterprise's running scopes: meanwhile new ones wait as well.
 LOCK_WAIT = "5s"
 
@@ -122,13 +125,13 @@ def call_off_move(*, move: EnterpriseMove) -> EnterpriseMove:
         return move
 
 
-def stalled_moves() -> list[UUID]:
-    """Return the moves that should be going on and are not."""
-    return list(
-        EnterpriseMove.objects.filter(
-            finished_at__isnull=True, updated_at__lt=timezone.now() - STALLED_AFTER
-        ).values_list("pk", flat=True)
-    )
+def stalled_moves(*, now: datetime) -> list[UUID]:
+    """Return the moves that should be going on and are not; after each attempt it waits longer."""
+    return [
+        move.pk
+        for move in EnterpriseMove.objects.filter(finished_at__isnull=True)
+        if now - move.updated_at > STALLED_AFTER * max(1, min(move.attempts, LONGEST_GAP))
+    ]
 
 
 def advance_move(*, move_id: UUID) -> None:

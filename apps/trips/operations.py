@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.models.functions import Now
 
 from apps.trips.models import AlertEvent, PriceAlert, SavedSearch, Traveller, Trip
-from apps.trips.searches import canonical_layovers, canonical_query
+from apps.trips.searches import canonical_layovers, canonical_query, narrowed, parse
 from apps.webhooks.models import Event
 from apps.webhooks.operations import notify
 from layoverhq.errors import Conflict, FieldError, InvalidInput, StaleVersion
@@ -139,8 +139,7 @@ def change_search(
             for alert in PriceAlert.objects.select_for_update().filter(
                 enterprise_id=tenant.id, saved_search=locked
             ):
-                if alert.layovers:
-                    canonical_layovers(text, alert.layovers, now=now)
+                _require_fitting(alert, text, now)
                 _begin(alert, now)
                 _saved(alert)
         return _saved(locked)
@@ -208,6 +207,7 @@ def add_alert(
         alerts = PriceAlert.objects.filter(enterprise_id=tenant.id, saved_search=search)
         if alerts.count() >= MAXIMUM_ALERTS:
             raise TooManyAlerts(f"At most {MAXIMUM_ALERTS} alerts of one saved search.")
+        _require_runnable(search, now)
         alert = PriceAlert(enterprise_id=tenant.id, saved_search=search)
         _set_criteria(alert, search, threshold_minor, layovers, now)
         _begin(alert, now)
@@ -230,6 +230,8 @@ def change_alert(
     """
     with atomic():
         locked = _locked(alert, version)
+        if locked.state == PriceAlert.State.ENDED:
+            raise WrongState("The alert has ended: change its saved search first.")
         if threshold_minor is not UNSET or layovers is not UNSET:
             search = SavedSearch.objects.get(enterprise_id=tenant.id, pk=locked.saved_search_id)
             _set_criteria(
@@ -241,8 +243,6 @@ def change_alert(
             )
             _begin(locked, now)
         if paused is not None:
-            if locked.state == PriceAlert.State.ENDED:
-                raise WrongState("The alert has ended: change its saved search first.")
             if paused:
                 locked.state = PriceAlert.State.PAUSED
             elif locked.state == PriceAlert.State.PAUSED:
@@ -256,6 +256,22 @@ def purge_alert_events(*, now: datetime) -> int:
     with atomic():
         deleted, _ = AlertEvent.objects.filter(occurred_at__lt=now - NEWS_KEPT).delete()
         return deleted
+
+
+def _require_runnable(search: SavedSearch, now: datetime) -> None:
+    try:
+        parse(search.query, now=now)
+    except InvalidInput as error:
+        detail = f"It cannot be run any more: {error.detail}"
+        raise InvalidInput.of("saved_search_id", detail, code=error.errors[0].code) from error
+
+
+def _require_fitting(alert: PriceAlert, query: str, now: datetime) -> None:
+    try:
+        parse(narrowed(query, alert.layovers), now=now)
+    except InvalidInput as error:
+        detail = f"Its alert {alert.pk} does not fit: {error.detail}"
+        raise InvalidInput.of("query", detail, code=error.errors[0].code) from error
 
 
 def _set_criteria(
