@@ -106,11 +106,17 @@ def start_move(*, enterprise: Enterprise, target: str, reason: str) -> Enterpris
 
 
 def resume_move(*, move: EnterpriseMove) -> EnterpriseMove:
-    """Begin a move again at once, that its schedule would begin again later."""
-    if move.is_finished:
-        raise WrongStatus(f"The move is {move.get_stage_display().lower()}.")
-    _enqueue(move)
-    return move
+    """Begin a move again at once, that its schedule would begin again later, and count anew.
+
+    Raises WrongStatus.
+    """
+    with atomic():
+        locked = EnterpriseMove.objects.select_for_update().get(pk=move.pk)
+        if locked.is_finished:
+            raise WrongStatus(f"The move is {locked.get_stage_display().lower()}.")
+        _note(locked, attempts=0, error="")
+        _enqueue(locked)
+        return locked
 
 
 def call_off_move(*, move: EnterpriseMove) -> EnterpriseMove:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -126,16 +127,32 @@ class HealthFilter(WindowFilter):
         return queryset if chosen == "all" else queryset.filter(status=chosen)
 
 
-class RecentDeliveriesInline(ReadOnlyInline):
+class DeliveryColumns:
+    """How a delivery stands, in lists and on its page."""
+
+    @display(description="Status")
+    def shown_status(self, delivery: WebhookDelivery) -> SafeString:
+        label = WebhookDelivery.Status(delivery.status).label
+        return pill(label, DELIVERY_TONES[delivery.status])
+
+    @display(description="Last outcome")
+    def shown_outcome(self, delivery: WebhookDelivery) -> str:
+        return delivery.last_outcome or "—"
+
+    @display(description="Next attempt at")
+    def shown_next(self, delivery: WebhookDelivery) -> datetime | str:
+        return delivery.due_at or "—"
+
+
+class RecentDeliveriesInline(DeliveryColumns, ReadOnlyInline):
     model = WebhookDelivery
     fields = readonly_fields = (
         "created_at",
         "event",
-        "status",
+        "shown_status",
         "attempts",
-        "last_status_code",
-        "last_error",
-        "next_attempt_at",
+        "shown_outcome",
+        "shown_next",
     )
     ordering = ("-id",)
     verbose_name_plural = "deliveries"
@@ -296,7 +313,7 @@ class EndpointFilter(TextFilter):
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(ReadOnly, OperationAdmin):
+class WebhookDeliveryAdmin(DeliveryColumns, ReadOnly, OperationAdmin):
     list_display = (
         "created_at",
         "event",
@@ -304,8 +321,8 @@ class WebhookDeliveryAdmin(ReadOnly, OperationAdmin):
         "endpoint",
         "shown_status",
         "attempts",
-        "last_status_code",
-        "next_attempt_at",
+        "shown_outcome",
+        "shown_next",
     )
     list_filter = (DeliveryFilter, EventFilter, EnterpriseFilter, EndpointFilter)
     list_select_related = ("enterprise", "endpoint")
@@ -318,12 +335,12 @@ class WebhookDeliveryAdmin(ReadOnly, OperationAdmin):
         ("enterprise", "endpoint"),
         ("shown_status", "attempts"),
         ("created_at", "finished_at"),
-        ("last_attempt_at", "next_attempt_at"),
-        ("last_status_code", "last_error"),
-        "last_excerpt",
+        ("last_attempt_at", "shown_next"),
+        ("shown_outcome", "last_excerpt"),
         "shown_body",
     )
-    readonly_fields = ("shown_status", "shown_body")
+    readonly_fields = ("shown_status", "shown_outcome", "shown_next", "shown_body")
+    change_form_datasets = (HistoryTab.of(WebhookDelivery),)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         return KeysetChangeList
@@ -337,11 +354,6 @@ class WebhookDeliveryAdmin(ReadOnly, OperationAdmin):
             return []
         permitted: list[Any] = super().get_actions_detail(request, object_id)
         return permitted
-
-    @display(description="Status")
-    def shown_status(self, delivery: WebhookDelivery) -> SafeString:
-        label = WebhookDelivery.Status(delivery.status).label
-        return pill(label, DELIVERY_TONES[delivery.status])
 
     @display(description="Message")
     def shown_body(self, delivery: WebhookDelivery) -> SafeString:

@@ -350,7 +350,7 @@ def _fail(
     endpoint.failing_since = endpoint.failing_since or now
     endpoint.failures += 1
     endpoint.last_failure_at = now
-    endpoint.last_error = outcome.error or f"HTTP {outcome.status_code}"
+    endpoint.last_error = delivery.last_outcome
     limit = timedelta(hours=configs.get("webhooks.disable_after", None))
     if outcome.gone:
         _disable(endpoint, "It answered 410 Gone.", now)

@@ -138,6 +138,13 @@ def test_move__failed__says_so_is_tried_again_and_called_off(
     queued.clear()
     act(admin_client, "enterprisemove", "resume", move.pk)
     assert queued == [str(move.pk)]
+    with operator_scope():
+        assert EnterpriseMove.objects.get(pk=move.pk).attempts == 0
+        again = AuditEvent.objects.filter(
+            table_name="enterprise_moves", row_id=str(move.pk), operation="UPDATE"
+        ).latest("at")
+        assert "attempts" in again.changed_columns
+        assert again.reason == "it pays for it"
     assert "Called off" in act(admin_client, "enterprisemove", "call_off", move.pk)
     with operator_scope():
         assert EnterpriseMove.objects.get(pk=move.pk).stage == "called_off"

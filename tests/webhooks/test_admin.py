@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -26,6 +28,13 @@ def act(client: Client, model: str, name: str, pk: object, reason: str = "asked 
         url, {"reason": reason, "_form_submitted": "True"}, headers={"HX-Request": "true"}
     )
     return told(client, response)
+
+
+def trail(delivery: WebhookDelivery) -> list[AuditEvent]:
+    with operator_scope():
+        return list(
+            AuditEvent.objects.filter(table_name="webhook_deliveries", row_id=str(delivery.pk))
+        )
 
 
 def kill(enterprise: Enterprise) -> list[WebhookDelivery]:
@@ -88,7 +97,9 @@ def test_pause_and_resume__with_a_reason__are_done_and_audited(admin_client, ent
 def test_ping__active_endpoint__queues_a_trial(admin_client, enterprise):
     made = add_webhook(enterprise, URL)
     assert "trial" in act(admin_client, "webhookendpoint", "ping", made.endpoint.pk)
-    assert [each.event for each in deliveries(enterprise)] == ["webhook.ping"]
+    (sent,) = deliveries(enterprise)
+    assert sent.event == "webhook.ping"
+    assert [(noted.operation, noted.reason) for noted in trail(sent)] == [("INSERT", "asked to")]
 
 
 def test_replay__one__is_pending_again(admin_client, enterprise):
@@ -98,6 +109,35 @@ def test_replay__one__is_pending_again(admin_client, enterprise):
     assert "Queued again" in act(admin_client, "webhookdelivery", "replay", dead.pk)
     (again,) = deliveries(enterprise)
     assert (again.status, again.attempts, again.event_id) == ("pending", 0, dead.event_id)
+    (noted,) = trail(dead)
+    assert (noted.operation, noted.reason) == ("UPDATE", "asked to")
+    assert noted.user_id is not None
+    assert noted.new_values["body"] == "[redacted]"
+
+
+def test_delivery__sent_and_failed__leaves_no_trail(enterprise):
+    add_webhook(enterprise, URL)
+    notify(enterprise)
+    (dead,) = kill(enterprise)
+    assert trail(dead) == []
+
+
+def test_deliveries__dead_letter__tells_what_came_of_it_and_no_next_attempt(
+    admin_client, enterprise
+):
+    add_webhook(enterprise, URL)
+    notify(enterprise)
+    (dead,) = kill(enterprise)
+    with operator_scope():
+        WebhookDelivery.objects.update(
+            last_status_code=None,
+            last_error="ReadTimeout: timed out",
+            next_attempt_at=datetime(2031, 2, 3, tzinfo=UTC),
+        )
+    for page in (DELIVERIES, f"{DELIVERIES}{dead.pk}/change/"):
+        text = admin_client.get(page).content.decode()
+        assert "ReadTimeout: timed out" in text
+        assert "2031" not in text
 
 
 def test_replay__many__names_what_it_leaves_out(admin_client, enterprise):

@@ -263,7 +263,7 @@ class Migration(migrations.Migration):
                 name="webhook_deliveries_status_known",
             ),
         ),
-        InstallSQL("webhooks", "webhook_tables", digest="926f1a0c83f3c2f6"),
+        InstallSQL("webhooks", "webhook_tables", digest="e23146d0dfe9fdd4"),
         DeclareConfig(
             "webhooks.disable_after",
             default_value=72,

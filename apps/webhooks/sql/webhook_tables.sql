@@ -22,6 +22,21 @@ select public.enable_audit(
     ignored => '{failing_since,failures,last_success_at,last_failure_at,last_error,updated_at}'
 );
 
+-- Of deliveries only what somebody asks for is an event, with the reason: that one is sent again, or
+-- a trial is. What is told, and each attempt, are none.
+create trigger webhook_deliveries_audit_replay
+    after update of status on public.webhook_deliveries
+    for each row when (old.status <> 'pending' and new.status = 'pending')
+    execute function public.audit_trigger_function(
+        '{"key": ["id"], "redacted": ["body", "last_excerpt"], "ignored": [], "tenant": "enterprise_id"}'
+    );
+create trigger webhook_deliveries_audit_ping
+    after insert on public.webhook_deliveries
+    for each row when (new.event = 'webhook.ping')
+    execute function public.audit_trigger_function(
+        '{"key": ["id"], "redacted": ["body", "last_excerpt"], "ignored": [], "tenant": "enterprise_id"}'
+    );
+
 -- Takes deliveries that are due, at most `each` of one endpoint, and none of one that another
 -- worker is at, so that a slow one holds up neither the others nor every worker; nobody else gets
 -- them before `lease` has passed. Called by apps.webhooks.delivering.
