@@ -224,12 +224,14 @@ def _move_rows(move: EnterpriseMove) -> None:
             sent = [_checksum(cursor, places[0], table, move) for table in tables]
             _note(move, rows_total=sum(each.rows for each in sent), rows_done=0)
             for table, before in zip(tables, sent, strict=True):
-                _note(move, table_now=table.name)
+                _note(move, table_now=f"copying {table.name}")
                 _copy_table(cursor, table.name, places, move)
                 _note(move, rows_done=move.rows_done + before.rows)
+            _note(move, table_now="comparing")
             _verify(sent, [_checksum(cursor, places[1], table, move) for table in tables])
             _switch(cursor, move)
             for table in reversed(tables):
+                _note(move, table_now=f"deleting {table.name} where they were")
                 _delete_rows(cursor, table.name, places[0], move)
             _enter(cursor, move, sent, now=timezone.now())
     finally:

@@ -23,7 +23,7 @@ from apps.trips.models import AlertEvent, PriceAlert, SavedSearch, Traveller, Tr
 from apps.trips.operations import reveal_traveller
 from apps.trips.queries import home_of
 from layoverhq.admin_site import give_reason
-from layoverhq.keyset import KeysetChangeList, TextFilter
+from layoverhq.keyset import EnterpriseFilter, KeysetChangeList
 from layoverhq.model_admin import (
     OperationAdmin,
     ReadOnly,
@@ -35,13 +35,6 @@ from layoverhq.tenancy import lead_to_schema
 
 HOMES_LISTED = 20
 SPACE = "\N{NO-BREAK SPACE}"
-
-
-class EnterpriseFilter(TextFilter):
-    title = "enterprise"
-    parameter_name = "enterprise"
-    placeholder = "slug"
-    field = "enterprise__slug"
 
 
 def money(minor: int | None, currency: str = "USD") -> str:

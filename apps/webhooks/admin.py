@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ from apps.webhooks.operations import (
     resume_endpoints,
 )
 from layoverhq import context
-from layoverhq.keyset import KeysetChangeList, TextFilter, WindowFilter
+from layoverhq.keyset import EnterpriseFilter, KeysetChangeList, TextFilter, WindowFilter
 from layoverhq.model_admin import (
     OperationAdmin,
     ReadOnly,
@@ -34,30 +34,17 @@ from layoverhq.model_admin import (
     ReasonedChange,
     ReasonForm,
     pill,
+    unless,
 )
 
 ENDPOINT_TONES = {"active": "success", "paused": "warning", "disabled": "danger"}
 DELIVERY_TONES = {"pending": "info", "delivered": "success", "dead": "danger"}
 
 
-class EnterpriseFilter(TextFilter):
-    title = "enterprise"
-    parameter_name = "enterprise"
-    placeholder = "slug"
-    field = "enterprise__slug"
-
-
-def _unless(*expected: str) -> Callable[[Any], str]:
-    def obstacle(thing: Any) -> str:
-        return "" if thing.status in expected else f"is {thing.status}"
-
-    return obstacle
-
-
 def _not_replayable(delivery: WebhookDelivery) -> str:
     if delivery.endpoint.status == WebhookEndpoint.Status.DISABLED:
         return "is of a disabled endpoint: resume that first"
-    return _unless("dead", "delivered")(delivery)
+    return unless("dead", "delivered")(delivery)
 
 
 def _pause(endpoints: Sequence[WebhookEndpoint]) -> None:
@@ -83,14 +70,14 @@ PAUSE = ReasonedChange(
     done="Paused",
     consequence="Nothing is sent to it from now on. What happens meanwhile is kept, and sent once"
     " it goes on. Its owner sees the reason.",
-    obstacle=_unless("active"),
+    obstacle=unless("active"),
     operation=_pause,
 )
 RESUME = ReasonedChange(
     title="Resume",
     done="Resumed",
     consequence="What waits is sent at once. Dead letters stay so: replay them.",
-    obstacle=_unless("paused", "disabled"),
+    obstacle=unless("paused", "disabled"),
     operation=_resume,
 )
 PING = ReasonedChange(
@@ -98,7 +85,7 @@ PING = ReasonedChange(
     done="Queued a trial message for",
     consequence="A message of type webhook.ping is sent to the address. Its delivery tells what"
     " came of it.",
-    obstacle=_unless("active"),
+    obstacle=unless("active"),
     operation=_ping,
 )
 REPLAY = ReasonedChange(

@@ -15,13 +15,13 @@ from celery import current_app
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Now
 
 from apps.configs.runtime import configs
 from apps.webhooks.models import PING, Event, WebhookDelivery, WebhookEndpoint
 from apps.webhooks.sending import Outcome, url_fault
 from apps.webhooks.signing import new_secret
-from layoverhq.errors import Conflict, FieldError, InvalidInput, StaleVersion
+from layoverhq import versions
+from layoverhq.errors import Conflict, FieldError, InvalidInput
 from layoverhq.identifiers import uuid7
 from layoverhq.sealing import CannotOpen, seal, sealed_by, sealing_key, unseal
 from layoverhq.tenancy import TenantRef, atomic, current_alias
@@ -85,9 +85,7 @@ def add_endpoint(
         )
         secret = new_secret()
         endpoint.sealed_secret = seal(secret.encode(), owner=endpoint.secret_owner())
-        endpoint.save(force_insert=True)
-        endpoint.refresh_from_db()
-    return NewSecret(endpoint, secret)
+        return NewSecret(versions.added(endpoint), secret)
 
 
 def change_endpoint(
@@ -105,7 +103,7 @@ def change_endpoint(
     """
     _check(url=url, events=events, description=description)
     with atomic():
-        locked = _lock(endpoint, version)
+        locked = versions.locked(endpoint, version)
         if url is not None and url != locked.url:
             locked.url = url
             _start_afresh(locked)
@@ -118,13 +116,13 @@ def change_endpoint(
             if status == Status.ACTIVE:
                 _start_afresh(locked)
                 _enqueue()
-        return _save(locked)
+        return versions.saved(locked)
 
 
 def remove_endpoint(*, endpoint: WebhookEndpoint, version: int) -> None:
     """Delete an endpoint with what waits for it. Raises StaleVersion."""
     with atomic():
-        _lock(endpoint, version).delete()
+        versions.locked(endpoint, version).delete()
 
 
 def rotate_secret(*, endpoint: WebhookEndpoint, overlap_hours: int, now: datetime) -> NewSecret:
@@ -138,7 +136,7 @@ def rotate_secret(*, endpoint: WebhookEndpoint, overlap_hours: int, now: datetim
         else:
             locked.old_sealed_secret, locked.old_secret_until = "", None
         locked.sealed_secret = seal(secret.encode(), owner=locked.secret_owner())
-        return NewSecret(_save(locked), secret)
+        return NewSecret(versions.saved(locked), secret)
 
 
 def secrets_in_force(endpoint: WebhookEndpoint, now: datetime) -> list[str]:
@@ -289,11 +287,11 @@ def resume_endpoints(*, endpoints: Sequence[WebhookEndpoint]) -> int:
     with atomic():
         resumed = 0
         for endpoint in endpoints:
-            locked = WebhookEndpoint.objects.select_for_update().get(pk=endpoint.pk)
-            if locked.status != Status.ACTIVE:
+            locked = WebhookEndpoint.objects.select_for_update().filter(pk=endpoint.pk).first()
+            if locked is not None and locked.status != Status.ACTIVE:
                 locked.status, locked.status_reason = Status.ACTIVE, ""
                 _start_afresh(locked)
-                _save(locked)
+                versions.saved(locked)
                 resumed += 1
         _enqueue()
         return resumed
@@ -414,21 +412,5 @@ def _check(*, url: str | None, events: Sequence[str] | None, description: str | 
         raise InvalidInput(errors)
 
 
-def _lock(endpoint: WebhookEndpoint, version: int) -> WebhookEndpoint:
-    locked = WebhookEndpoint.objects.select_for_update().get(pk=endpoint.pk)
-    if locked.version != version:
-        detail = f"It is version {locked.version} by now."
-        raise StaleVersion(errors=[FieldError("version", "stale", detail)])
-    return locked
-
-
 def _start_afresh(endpoint: WebhookEndpoint) -> None:
     endpoint.failing_since, endpoint.failures, endpoint.last_error = None, 0, ""
-
-
-def _save(endpoint: WebhookEndpoint) -> WebhookEndpoint:
-    endpoint.version += 1
-    endpoint.updated_at = Now()
-    endpoint.save()
-    endpoint.refresh_from_db()
-    return endpoint

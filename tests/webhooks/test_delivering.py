@@ -23,6 +23,7 @@ from apps.tenants.operations import resume_enterprise, suspend_enterprise
 from apps.webhooks import delivering, operations, sending
 from apps.webhooks.models import WebhookDelivery, WebhookEndpoint
 from apps.webhooks.signing import signature
+from layoverhq.errors import StaleVersion
 from layoverhq.tenancy import operator_scope, tenant_scope
 from tests.webhooks.factories import (
     add_webhook,
@@ -608,6 +609,17 @@ def test_replay__endpoint_is_disabled__is_refused(enterprise, development):
         operations.resume_endpoints(endpoints=[made.endpoint])
         operations.replay_delivery(delivery=dead, now=timezone.now())
     assert [each.status for each in deliveries(enterprise)] == ["pending"]
+
+
+def test_change__endpoint_is_gone_meanwhile__is_refused(enterprise, receiver):
+    made = add_webhook(enterprise, receiver.url)
+    gone = endpoint_of(made)
+    with tenant_scope(enterprise.ref):
+        operations.remove_endpoint(endpoint=made.endpoint, version=1)
+    for change in (operations.change_endpoint, operations.remove_endpoint):
+        with tenant_scope(enterprise.ref), pytest.raises(StaleVersion) as stale:
+            change(endpoint=gone, version=1)
+        assert "gone" in stale.value.errors[0].detail
 
 
 def test_reseal__old_secret_has_ended__is_forgotten(enterprise, receiver):
