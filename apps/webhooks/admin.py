@@ -110,7 +110,7 @@ class HealthFilter(WindowFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = self.chosen()
         if chosen == "failing":
-            return queryset.filter(failing_since__isnull=False)
+            return queryset.filter(status="active", failing_since__isnull=False)
         return queryset if chosen == "all" else queryset.filter(status=chosen)
 
 

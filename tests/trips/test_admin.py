@@ -9,6 +9,7 @@ from django.urls import reverse
 from apps.audit.models import AuditEvent
 from apps.tenants import moving
 from apps.tenants.models import Enterprise, EnterpriseMove
+from apps.trips.models import PriceAlert
 from layoverhq.tenancy import operator_scope
 from tests.tenants.test_admin import limited_client, told
 from tests.trips.factories import add_traveller, populate, stored
@@ -62,6 +63,18 @@ def test_lists_and_pages__pooled_and_dedicated__show_each_home(
         assert "holidays" not in text
     # The connection's next page is of the shared tables again.
     assert len(listed(admin_client, "traveller", other_enterprise.slug)) == 1
+
+
+def test_alerts__with_a_problem__are_found(admin_client, enterprise, shop):
+    populate(enterprise, shop, travellers=2)
+    with operator_scope():
+        odd, _ = PriceAlert.objects.filter(enterprise=enterprise)
+        PriceAlert.objects.filter(pk=odd.pk).update(problem="No airport XYZ is known.")
+    page = admin_client.get(
+        "/admin/trips/pricealert/", {"state": "problem", "enterprise": enterprise.slug}
+    )
+    assert [row.pk for row in page.context["cl"].result_list] == [odd.pk]
+    assert "No airport XYZ is known." in page.content.decode()
 
 
 def test_list__dedicated_enterprises__are_named_on_it(admin_client, enterprise):

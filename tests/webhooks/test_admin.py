@@ -66,6 +66,21 @@ def test_list__failing_endpoint__says_since_when_and_links_its_dead_letters(
     ]
 
 
+def test_home__endpoints_that_fail__are_counted_with_a_way_to_their_list(admin_client, enterprise):
+    failing, disabled = add_webhook(enterprise, URL), add_webhook(enterprise, f"{URL}?2")
+    with operator_scope():
+        chosen = WebhookEndpoint.objects.filter(pk__in=[failing.endpoint.pk, disabled.endpoint.pk])
+        chosen.update(failing_since=timezone.now(), failures=1)
+        chosen.filter(pk=disabled.endpoint.pk).update(status="disabled")
+    told_home = {
+        each["label"]: each for each in admin_client.get("/admin/").context["panels"]["webhooks"]
+    }
+    for label, made in (("Of these failing", failing), ("Disabled", disabled)):
+        listed = admin_client.get(told_home[label]["url"]).context["cl"].result_list
+        assert made.endpoint.pk in [row.pk for row in listed]
+        assert len(listed) == told_home[label]["value"]
+
+
 def test_pages__of_endpoint_and_delivery__show_no_secret(admin_client, enterprise):
     made = add_webhook(enterprise, URL)
     notify(enterprise, trip_id="<b>t-1</b>")
