@@ -42,6 +42,16 @@ def conditional(request: Request, answer: Answer) -> HttpResponse:
     return response_of(answer)
 
 
+def current(request: Request, document: Any) -> HttpResponse:
+    """Return a document as JSON, or 304 to a caller that has it."""
+    return conditional(request, Answer.of(encoded(document)))
+
+
+def answered(document: Any, *, status: int = 200) -> HttpResponse:
+    """Return a document as JSON, whatever the caller has."""
+    return response_of(Answer.of(encoded(document)), status=status)
+
+
 def response_of(answer: Answer, *, status: int = 200) -> HttpResponse:
     """Return the whole answer."""
     return _tagged(HttpResponse(answer.body, status=status, content_type=JSON), answer)

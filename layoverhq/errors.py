@@ -143,6 +143,9 @@ CONSTRAINTS: dict[str, tuple[str, str]] = {
     "enterprises_slug_shape": ("slug", "Use lower-case letters, digits and single hyphens."),
     "users_email_living": ("email", "A user with this email exists already."),
     "domains_domain_key": ("domain", "This domain belongs to an enterprise already."),
+    "travellers_reference_key": ("reference", "A traveller has it already."),
+    "saved_searches_traveller": ("traveller_id", "There is no such traveller any more."),
+    "trips_traveller": ("traveller_id", "There is no such traveller any more."),
 }
 
 

@@ -152,6 +152,15 @@ class TextFilter(InputFilter):
         return queryset.filter(**{self.field: value})
 
 
+class EnterpriseFilter(TextFilter):
+    """Keep the rows of the enterprise of this slug."""
+
+    title = "enterprise"
+    parameter_name = "enterprise"
+    placeholder = "slug"
+    field = "enterprise__slug"
+
+
 class WindowFilter(SimpleListFilter):
     """A choice of windows, of which the first is taken if none is."""
 

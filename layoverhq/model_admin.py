@@ -289,6 +289,27 @@ class ReasonedChange:
         )
 
 
+def unless(*expected: str) -> Callable[[Any], str]:
+    """Return the obstacle to everything whose status is none of these."""
+
+    def obstacle(item: Any) -> str:
+        if item.status in expected:
+            return ""
+        return f"is {item.get_status_display().partition(':')[0].lower()}"
+
+    return obstacle
+
+
+def each(operation: Callable[..., Any], name: str) -> Callable[[Sequence[Any]], None]:
+    """Return the operation of a change for many: it takes one at a time, by this keyword."""
+
+    def run(items: Sequence[Any]) -> None:
+        for item in items:
+            operation(**{name: item})
+
+    return run
+
+
 def pill(text: str, tone: str = "") -> SafeString:
     """Render a coloured label, for lists and pages alike."""
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": tone})

@@ -62,3 +62,19 @@ def problem_responses(*statuses: int) -> dict[tuple[int, str], Any]:
         )
         for status in statuses
     }
+
+
+# Of what `conditional` answers.
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match",
+    type=str,
+    location=OpenApiParameter.HEADER,
+    description="Entity tags of answers that you have: 304 if one of them still is the answer.",
+)
+NOT_MODIFIED: dict[Any, Any] = {
+    304: OpenApiResponse(description="What you have still holds; no body.")
+}
+REMOVES: dict[Any, Any] = {
+    204: OpenApiResponse(description="It is gone."),
+    **problem_responses(400, 401, 403, 404, 409, 503),
+}

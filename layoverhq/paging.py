@@ -106,6 +106,11 @@ class Page:
         more = len(found) > self.limit
         return found[: self.limit], str(found[self.limit - 1].pk) if more else None
 
+    def document(self, rows: QuerySet[M], serializer: Any) -> dict[str, Any]:
+        """Return the page's body, each row as the serializer class shows it."""
+        found, following = self.cut(rows)
+        return page_document(list(serializer(found, many=True).data), following)
+
 
 def page_document(results: list[Any], following: str | None) -> dict[str, Any]:
     """Return a list's body."""

@@ -185,22 +185,29 @@ def _prices(search: FlightSearch) -> dict[str, Any]:
     if search.currency == BASE_CURRENCY:
         return _ends("price", "minor", search.price)
     rate, day = shown(search.currency)
-    low, high = (search.price.low, search.price.high) if search.price else (None, None)
-    half = Decimal("0.5")
     return {
-        **_ends(
-            "price",
-            "minor",
-            Bounds(
-                None if low is None else ceil((low - half) / rate),
-                None if high is None else ceil((high + half) / rate) - 1,
-            ),
-        ),
+        **_ends("price", "minor", in_base_currency(search).price),
         **_ends("fare", "minor", search.price),
         "shown_currency": search.currency,
         "shown_rate": str(rate),
         "shown_rate_date": day.isoformat(),
     }
+
+
+def in_base_currency(search: FlightSearch) -> FlightSearch:
+    """Return the same search with its bounds of the price in our own currency, shown in it too.
+
+    Raises NoRate and StaleRate of bounds in a currency that has no rate.
+    """
+    bounds = search.price
+    if bounds is not None and search.currency != BASE_CURRENCY:
+        rate, _ = shown(search.currency)
+        half = Decimal("0.5")
+        bounds = Bounds(
+            None if bounds.low is None else ceil((bounds.low - half) / rate),
+            None if bounds.high is None else ceil((bounds.high + half) / rate) - 1,
+        )
+    return replace(search, currency=BASE_CURRENCY, price=bounds)
 
 
 def _closed(bounds: Bounds[int] | None) -> tuple[int, int]:

@@ -38,6 +38,9 @@ log = structlog.get_logger(__name__)
 
 ADVANCE_TASK = "apps.tenants.tasks.advance_enterprise_move"
 STALLED_AFTER = timedelta(minutes=1)
+# A move that fails for good refuses the enterprise's calls at each attempt: the gaps between them
+# grow by STALLED_AFTER, to so many of it.
+LONGEST_GAP = 30
 # How long it waits for the enterprise's running scopes: meanwhile new ones wait as well.
 LOCK_WAIT = "5s"
 
@@ -103,11 +106,17 @@ def start_move(*, enterprise: Enterprise, target: str, reason: str) -> Enterpris
 
 
 def resume_move(*, move: EnterpriseMove) -> EnterpriseMove:
-    """Begin a move again at once, that its schedule would begin again later."""
-    if move.is_finished:
-        raise WrongStatus(f"The move is {move.get_stage_display().lower()}.")
-    _enqueue(move)
-    return move
+    """Begin a move again at once, that its schedule would begin again later, and count anew.
+
+    Raises WrongStatus.
+    """
+    with atomic():
+        locked = EnterpriseMove.objects.select_for_update().get(pk=move.pk)
+        if locked.is_finished:
+            raise WrongStatus(f"The move is {locked.get_stage_display().lower()}.")
+        _note(locked, attempts=0, error="")
+        _enqueue(locked)
+        return locked
 
 
 def call_off_move(*, move: EnterpriseMove) -> EnterpriseMove:
@@ -122,13 +131,13 @@ def call_off_move(*, move: EnterpriseMove) -> EnterpriseMove:
         return move
 
 
-def stalled_moves() -> list[UUID]:
-    """Return the moves that should be going on and are not."""
-    return list(
-        EnterpriseMove.objects.filter(
-            finished_at__isnull=True, updated_at__lt=timezone.now() - STALLED_AFTER
-        ).values_list("pk", flat=True)
-    )
+def stalled_moves(*, now: datetime) -> list[UUID]:
+    """Return the moves that should be going on and are not; after each attempt it waits longer."""
+    return [
+        move.pk
+        for move in EnterpriseMove.objects.filter(finished_at__isnull=True)
+        if now - move.updated_at > STALLED_AFTER * max(1, min(move.attempts, LONGEST_GAP))
+    ]
 
 
 def advance_move(*, move_id: UUID) -> None:
@@ -215,12 +224,14 @@ def _move_rows(move: EnterpriseMove) -> None:
             sent = [_checksum(cursor, places[0], table, move) for table in tables]
             _note(move, rows_total=sum(each.rows for each in sent), rows_done=0)
             for table, before in zip(tables, sent, strict=True):
-                _note(move, table_now=table.name)
+                _note(move, table_now=f"copying {table.name}")
                 _copy_table(cursor, table.name, places, move)
                 _note(move, rows_done=move.rows_done + before.rows)
+            _note(move, table_now="comparing")
             _verify(sent, [_checksum(cursor, places[1], table, move) for table in tables])
             _switch(cursor, move)
             for table in reversed(tables):
+                _note(move, table_now=f"deleting {table.name} where they were")
                 _delete_rows(cursor, table.name, places[0], move)
             _enter(cursor, move, sent, now=timezone.now())
     finally:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from celery import shared_task
+from django.utils import timezone
 
 from apps.tenants import moving, offboarding
 from layoverhq.tenancy import operator_scope
@@ -37,5 +38,5 @@ def advance_enterprise_move(*, move_id: str, **kwargs: Any) -> None:
 def resume_enterprise_moves(**kwargs: Any) -> None:
     """Take up moves that a killed worker or an absent broker left."""
     with operator_scope():
-        for move_id in moving.stalled_moves():
+        for move_id in moving.stalled_moves(now=timezone.now()):
             advance_enterprise_move.delay(move_id=str(move_id))

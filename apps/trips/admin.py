@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -23,7 +23,7 @@ from apps.trips.models import AlertEvent, PriceAlert, SavedSearch, Traveller, Tr
 from apps.trips.operations import reveal_traveller
 from apps.trips.queries import home_of
 from layoverhq.admin_site import give_reason
-from layoverhq.keyset import KeysetChangeList, TextFilter
+from layoverhq.keyset import EnterpriseFilter, KeysetChangeList, WindowFilter
 from layoverhq.model_admin import (
     OperationAdmin,
     ReadOnly,
@@ -35,13 +35,6 @@ from layoverhq.tenancy import lead_to_schema
 
 HOMES_LISTED = 20
 SPACE = "\N{NO-BREAK SPACE}"
-
-
-class EnterpriseFilter(TextFilter):
-    title = "enterprise"
-    parameter_name = "enterprise"
-    placeholder = "slug"
-    field = "enterprise__slug"
 
 
 def money(minor: int | None, currency: str = "USD") -> str:
@@ -229,6 +222,22 @@ ALERT_TONES = {
 }
 
 
+class StateFilter(WindowFilter):
+    title = "state"
+    parameter_name = "state"
+    windows = (
+        ("all", "All"),
+        ("problem", "With a problem"),
+        *((value, label.partition(":")[0]) for value, label in PriceAlert.State.choices),
+    )
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.chosen()
+        if chosen == "problem":
+            return queryset.exclude(problem="")
+        return queryset if chosen == "all" else queryset.filter(state=chosen)
+
+
 @admin.register(PriceAlert)
 class PriceAlertAdmin(HomeAdmin):
     list_display = (
@@ -241,7 +250,7 @@ class PriceAlertAdmin(HomeAdmin):
         "checked_at",
         "problem",
     )
-    list_filter = ("state", EnterpriseFilter)
+    list_filter = (StateFilter, EnterpriseFilter)
     inlines = (NewsInline,)
     fields = (
         ("enterprise", "shown_search"),

@@ -24,10 +24,10 @@ from apps.configs.runtime import configs
 from apps.flights.queries import search_flights
 from apps.tenants.homes import home_scope
 from apps.trips.models import AlertEvent, PriceAlert, SavedSearch
-from apps.trips.searches import is_over, narrowed, parse, watched
+from apps.trips.searches import is_over, narrowed, watched
 from apps.webhooks.models import Event
 from apps.webhooks.operations import notify
-from layoverhq.errors import InvalidInput, QueryTimeout
+from layoverhq.errors import DomainError, InvalidInput
 from layoverhq.tenancy import TenantRef
 
 log = structlog.get_logger(__name__)
@@ -105,10 +105,10 @@ def look(tenant: TenantRef, taken: Taken, *, now: datetime) -> Sight:
     """Run the alert's search, in a transaction of its own, cheapest first."""
     limit = OFFERS_TOLD if taken.looks_for_price else OFFERS_READ
     try:
-        body = search_flights(tenant, parse(watched(taken.query, limit=limit), now=now))
+        body = search_flights(tenant, watched(taken.query, limit=limit, now=now))
     except InvalidInput as error:
         return Sight(problem=error.detail, is_over=is_over(error))
-    except QueryTimeout as error:
+    except DomainError as error:
         return Sight(problem=error.detail)
     return Sight(tuple(json.loads(body)["results"]))
 

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connections
-from django.db.models.functions import Now
 
 from apps.trips.models import AlertEvent, PriceAlert, SavedSearch, Traveller, Trip
-from apps.trips.searches import canonical_layovers, canonical_query
+from apps.trips.searches import canonical_layovers, canonical_query, narrowed, parse
 from apps.webhooks.models import Event
 from apps.webhooks.operations import notify
-from layoverhq.errors import Conflict, FieldError, InvalidInput, StaleVersion
+from layoverhq import versions
+from layoverhq.errors import Conflict, FieldError, InvalidInput
 from layoverhq.tenancy import TenantRef, atomic, current_alias
 
 M = TypeVar("M", Traveller, SavedSearch, Trip, PriceAlert)
@@ -49,7 +49,7 @@ def add_traveller(*, tenant: TenantRef, reference: str, name: str) -> Traveller:
     with atomic():
         if Traveller.objects.filter(enterprise_id=tenant.id, reference=reference).exists():
             raise InvalidInput.of("reference", "A traveller has it already.", code="conflict")
-        return _added(Traveller(enterprise_id=tenant.id, reference=reference, name=name))
+        return versions.added(Traveller(enterprise_id=tenant.id, reference=reference, name=name))
 
 
 def reveal_traveller(*, traveller: Traveller, schema: str) -> tuple[str, str]:
@@ -76,7 +76,7 @@ def change_traveller(
 ) -> Traveller:
     """Change what is given. Raises StaleVersion and InvalidInput."""
     with atomic():
-        locked = _locked(traveller, version)
+        locked = versions.locked(traveller, version)
         if reference is not None:
             others = Traveller.objects.filter(enterprise_id=tenant.id, reference=reference)
             if others.exclude(pk=locked.pk).exists():
@@ -84,7 +84,7 @@ def change_traveller(
             locked.reference = reference
         if name is not None:
             locked.name = name
-        return _saved(locked)
+        return versions.saved(locked)
 
 
 def remove(*, thing: M, version: int) -> None:
@@ -93,7 +93,7 @@ def remove(*, thing: M, version: int) -> None:
     Raises StaleVersion.
     """
     with atomic():
-        _locked(thing, version).delete()
+        versions.locked(thing, version).delete()
 
 
 def save_search(
@@ -108,7 +108,7 @@ def save_search(
     text = canonical_query(query, now=now)
     with atomic():
         _require_traveller(tenant, traveller_id)
-        return _added(
+        return versions.added(
             SavedSearch(enterprise_id=tenant.id, name=name, query=text, traveller_id=traveller_id)
         )
 
@@ -128,7 +128,7 @@ def change_search(
     Raises StaleVersion and InvalidInput.
     """
     with atomic():
-        locked = _locked(search, version)
+        locked = versions.locked(search, version)
         if name is not None:
             locked.name = name
         if traveller_id is not UNSET:
@@ -139,11 +139,10 @@ def change_search(
             for alert in PriceAlert.objects.select_for_update().filter(
                 enterprise_id=tenant.id, saved_search=locked
             ):
-                if alert.layovers:
-                    canonical_layovers(text, alert.layovers, now=now)
+                _require_fitting(alert, text, now)
                 _begin(alert, now)
-                _saved(alert)
-        return _saved(locked)
+                versions.saved(alert)
+        return versions.saved(locked)
 
 
 def plan_trip(
@@ -152,7 +151,7 @@ def plan_trip(
     """Keep an offer as it is now for a traveller, and tell of it. Raises InvalidInput."""
     with atomic():
         _require_traveller(tenant, traveller_id)
-        trip = _added(
+        trip = versions.added(
             Trip(
                 enterprise_id=tenant.id,
                 traveller_id=traveller_id,
@@ -174,7 +173,7 @@ def plan_trip(
 def change_trip(*, tenant: TenantRef, trip: Trip, version: int, status: str, now: datetime) -> Trip:
     """Take a trip on: booked, travelled or cancelled. Raises StaleVersion and InvalidInput."""
     with atomic():
-        locked = _locked(trip, version)
+        locked = versions.locked(trip, version)
         if status == locked.status:
             return locked
         following = FOLLOWING[Trip.Status(locked.status)]
@@ -182,7 +181,7 @@ def change_trip(*, tenant: TenantRef, trip: Trip, version: int, status: str, now
             can = f"can be {' or '.join(following)}" if following else "stays so"
             raise InvalidInput.of("status", f"A trip that is {locked.status} {can}.")
         locked.status = status
-        saved = _saved(locked)
+        saved = versions.saved(locked)
         _tell_of_trip(tenant, saved, Event.TRIP_CHANGED, now)
         return saved
 
@@ -208,10 +207,11 @@ def add_alert(
         alerts = PriceAlert.objects.filter(enterprise_id=tenant.id, saved_search=search)
         if alerts.count() >= MAXIMUM_ALERTS:
             raise TooManyAlerts(f"At most {MAXIMUM_ALERTS} alerts of one saved search.")
+        _require_runnable(search, now)
         alert = PriceAlert(enterprise_id=tenant.id, saved_search=search)
         _set_criteria(alert, search, threshold_minor, layovers, now)
         _begin(alert, now)
-        return _added(alert)
+        return versions.added(alert)
 
 
 def change_alert(
@@ -229,7 +229,9 @@ def change_alert(
     Raises StaleVersion, InvalidInput and WrongState.
     """
     with atomic():
-        locked = _locked(alert, version)
+        locked = versions.locked(alert, version)
+        if locked.state == PriceAlert.State.ENDED:
+            raise WrongState("The alert has ended: change its saved search first.")
         if threshold_minor is not UNSET or layovers is not UNSET:
             search = SavedSearch.objects.get(enterprise_id=tenant.id, pk=locked.saved_search_id)
             _set_criteria(
@@ -241,14 +243,12 @@ def change_alert(
             )
             _begin(locked, now)
         if paused is not None:
-            if locked.state == PriceAlert.State.ENDED:
-                raise WrongState("The alert has ended: change its saved search first.")
             if paused:
                 locked.state = PriceAlert.State.PAUSED
             elif locked.state == PriceAlert.State.PAUSED:
                 locked.state = PriceAlert.State.WATCHING
                 _begin(locked, now)
-        return _saved(locked)
+        return versions.saved(locked)
 
 
 def purge_alert_events(*, now: datetime) -> int:
@@ -256,6 +256,22 @@ def purge_alert_events(*, now: datetime) -> int:
     with atomic():
         deleted, _ = AlertEvent.objects.filter(occurred_at__lt=now - NEWS_KEPT).delete()
         return deleted
+
+
+def _require_runnable(search: SavedSearch, now: datetime) -> None:
+    try:
+        parse(search.query, now=now)
+    except InvalidInput as error:
+        detail = f"It cannot be run any more: {error.detail}"
+        raise InvalidInput.of("saved_search_id", detail, code=error.errors[0].code) from error
+
+
+def _require_fitting(alert: PriceAlert, query: str, now: datetime) -> None:
+    try:
+        parse(narrowed(query, alert.layovers), now=now)
+    except InvalidInput as error:
+        detail = f"Its alert {alert.pk} does not fit: {error.detail}"
+        raise InvalidInput.of("query", detail, code=error.errors[0].code) from error
 
 
 def _set_criteria(
@@ -309,27 +325,3 @@ def _require_traveller(tenant: TenantRef, traveller_id: UUID | None) -> None:
         return
     if not Traveller.objects.filter(enterprise_id=tenant.id, pk=traveller_id).exists():
         raise InvalidInput.of("traveller_id", "There is no such traveller.", code="unknown")
-
-
-def _locked(thing: M, version: int) -> M:
-    model: type[M] = type(thing)
-    locked = model._default_manager.select_for_update(of=("self",)).filter(pk=thing.pk).first()
-    found = locked.version if locked is not None else None
-    if locked is None or found != version:
-        detail = f"It is version {found} by now." if found else "It is gone by now."
-        raise StaleVersion(errors=[FieldError("version", "stale", detail)])
-    return locked
-
-
-def _saved(thing: M) -> M:
-    thing.version += 1
-    thing.updated_at = Now()
-    thing.save(force_update=True)
-    thing.refresh_from_db()
-    return thing
-
-
-def _added(thing: M) -> M:
-    thing.save(force_insert=True)
-    thing.refresh_from_db()
-    return thing

@@ -6,11 +6,13 @@ since is found out when it is run.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import parse_qsl, urlencode
 
 from apps.flights.airports import airports
 from apps.flights.grammar import FlightSearch, parse_flight_search
+from apps.flights.queries import in_base_currency
 from layoverhq.errors import FieldError, InvalidInput
 
 LONGEST_QUERY = 2000
@@ -90,15 +92,18 @@ def with_parameters(query: str, **parameters: str) -> str:
     return narrowed(query, urlencode(parameters))
 
 
-def watched(query: str, *, limit: int) -> str:
-    """Return the query as an alert runs it: cheapest first, in the currency of thresholds."""
-    kept = [pair for pair in pairs(query) if pair[0] not in ("currency", "explain")]
-    return with_parameters(spelled(kept), sort="price", limit=str(limit))
-
-
 def parse(query: str, *, now: datetime) -> FlightSearch:
     """Parse a kept query as it is to be run. Raises InvalidInput, also of a day that is past."""
     return parse_flight_search(query, zones=airports.get(), now=now)
+
+
+def watched(query: str, *, limit: int, now: datetime) -> FlightSearch:
+    """Parse a query as an alert runs it: cheapest first, in the currency of thresholds.
+
+    Raises InvalidInput, and NoRate and StaleRate of a price that it bounds in another currency.
+    """
+    asked = parse(query, now=now)
+    return in_base_currency(replace(asked, explain=False, sort="price", limit=limit))
 
 
 def is_over(error: InvalidInput) -> bool:

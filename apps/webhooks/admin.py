@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -25,7 +26,7 @@ from apps.webhooks.operations import (
     resume_endpoints,
 )
 from layoverhq import context
-from layoverhq.keyset import KeysetChangeList, TextFilter, WindowFilter
+from layoverhq.keyset import EnterpriseFilter, KeysetChangeList, TextFilter, WindowFilter
 from layoverhq.model_admin import (
     OperationAdmin,
     ReadOnly,
@@ -33,24 +34,17 @@ from layoverhq.model_admin import (
     ReasonedChange,
     ReasonForm,
     pill,
+    unless,
 )
 
 ENDPOINT_TONES = {"active": "success", "paused": "warning", "disabled": "danger"}
 DELIVERY_TONES = {"pending": "info", "delivered": "success", "dead": "danger"}
 
 
-class EnterpriseFilter(TextFilter):
-    title = "enterprise"
-    parameter_name = "enterprise"
-    placeholder = "slug"
-    field = "enterprise__slug"
-
-
-def _unless(*expected: str) -> Callable[[Any], str]:
-    def obstacle(thing: Any) -> str:
-        return "" if thing.status in expected else f"is {thing.status}"
-
-    return obstacle
+def _not_replayable(delivery: WebhookDelivery) -> str:
+    if delivery.endpoint.status == WebhookEndpoint.Status.DISABLED:
+        return "is of a disabled endpoint: resume that first"
+    return unless("dead", "delivered")(delivery)
 
 
 def _pause(endpoints: Sequence[WebhookEndpoint]) -> None:
@@ -76,14 +70,14 @@ PAUSE = ReasonedChange(
     done="Paused",
     consequence="Nothing is sent to it from now on. What happens meanwhile is kept, and sent once"
     " it goes on. Its owner sees the reason.",
-    obstacle=_unless("active"),
+    obstacle=unless("active"),
     operation=_pause,
 )
 RESUME = ReasonedChange(
     title="Resume",
     done="Resumed",
     consequence="What waits is sent at once. Dead letters stay so: replay them.",
-    obstacle=_unless("paused", "disabled"),
+    obstacle=unless("paused", "disabled"),
     operation=_resume,
 )
 PING = ReasonedChange(
@@ -91,7 +85,7 @@ PING = ReasonedChange(
     done="Queued a trial message for",
     consequence="A message of type webhook.ping is sent to the address. Its delivery tells what"
     " came of it.",
-    obstacle=_unless("active"),
+    obstacle=unless("active"),
     operation=_ping,
 )
 REPLAY = ReasonedChange(
@@ -99,7 +93,7 @@ REPLAY = ReasonedChange(
     done="Queued again",
     consequence="The same message is sent again, with the same id, and tried for a day anew. A"
     " receiver that keeps ids takes it once.",
-    obstacle=_unless("dead", "delivered"),
+    obstacle=_not_replayable,
     operation=_replay,
 )
 
@@ -116,20 +110,36 @@ class HealthFilter(WindowFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = self.chosen()
         if chosen == "failing":
-            return queryset.filter(failing_since__isnull=False)
+            return queryset.filter(status="active", failing_since__isnull=False)
         return queryset if chosen == "all" else queryset.filter(status=chosen)
 
 
-class RecentDeliveriesInline(ReadOnlyInline):
+class DeliveryColumns:
+    """How a delivery stands, in lists and on its page."""
+
+    @display(description="Status")
+    def shown_status(self, delivery: WebhookDelivery) -> SafeString:
+        label = WebhookDelivery.Status(delivery.status).label
+        return pill(label, DELIVERY_TONES[delivery.status])
+
+    @display(description="Last outcome")
+    def shown_outcome(self, delivery: WebhookDelivery) -> str:
+        return delivery.last_outcome or "—"
+
+    @display(description="Next attempt at")
+    def shown_next(self, delivery: WebhookDelivery) -> datetime | str:
+        return delivery.due_at or "—"
+
+
+class RecentDeliveriesInline(DeliveryColumns, ReadOnlyInline):
     model = WebhookDelivery
     fields = readonly_fields = (
         "created_at",
         "event",
-        "status",
+        "shown_status",
         "attempts",
-        "last_status_code",
-        "last_error",
-        "next_attempt_at",
+        "shown_outcome",
+        "shown_next",
     )
     ordering = ("-id",)
     verbose_name_plural = "deliveries"
@@ -290,7 +300,7 @@ class EndpointFilter(TextFilter):
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(ReadOnly, OperationAdmin):
+class WebhookDeliveryAdmin(DeliveryColumns, ReadOnly, OperationAdmin):
     list_display = (
         "created_at",
         "event",
@@ -298,8 +308,8 @@ class WebhookDeliveryAdmin(ReadOnly, OperationAdmin):
         "endpoint",
         "shown_status",
         "attempts",
-        "last_status_code",
-        "next_attempt_at",
+        "shown_outcome",
+        "shown_next",
     )
     list_filter = (DeliveryFilter, EventFilter, EnterpriseFilter, EndpointFilter)
     list_select_related = ("enterprise", "endpoint")
@@ -312,12 +322,12 @@ class WebhookDeliveryAdmin(ReadOnly, OperationAdmin):
         ("enterprise", "endpoint"),
         ("shown_status", "attempts"),
         ("created_at", "finished_at"),
-        ("last_attempt_at", "next_attempt_at"),
-        ("last_status_code", "last_error"),
-        "last_excerpt",
+        ("last_attempt_at", "shown_next"),
+        ("shown_outcome", "last_excerpt"),
         "shown_body",
     )
-    readonly_fields = ("shown_status", "shown_body")
+    readonly_fields = ("shown_status", "shown_outcome", "shown_next", "shown_body")
+    change_form_datasets = (HistoryTab.of(WebhookDelivery),)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         return KeysetChangeList
@@ -331,11 +341,6 @@ class WebhookDeliveryAdmin(ReadOnly, OperationAdmin):
             return []
         permitted: list[Any] = super().get_actions_detail(request, object_id)
         return permitted
-
-    @display(description="Status")
-    def shown_status(self, delivery: WebhookDelivery) -> SafeString:
-        label = WebhookDelivery.Status(delivery.status).label
-        return pill(label, DELIVERY_TONES[delivery.status])
 
     @display(description="Message")
     def shown_body(self, delivery: WebhookDelivery) -> SafeString:

@@ -27,7 +27,7 @@ from layoverhq.tenancy import atomic
 log = structlog.get_logger(__name__)
 
 BATCH = 32
-# Of one endpoint in a batch: a slow receiver does not hold up the others.
+# Of one endpoint at a time, of all workers together: a slow receiver does not hold up the others.
 EACH = 4
 THREADS = 8
 # More than a batch can take, whose sends are bounded each: sending.MOST_SECONDS.
@@ -104,7 +104,12 @@ def _letter(delivery: WebhookDelivery, endpoint: WebhookEndpoint) -> _Letter:
 
 
 def _post(letter: _Letter) -> Outcome:
-    return sending.post(letter.url, headers=letter.headers, body=letter.body)
+    try:
+        return sending.post(letter.url, headers=letter.headers, body=letter.body)
+    except Exception as error:
+        # One enterprise's address is not to keep a whole batch from being noted.
+        log.exception("webhook_sender_failed", delivery=str(letter.delivery_id))
+        return Outcome(error=f"{type(error).__name__}: {error}"[: sending.EXCERPT_BYTES])
 
 
 def _record(delivery_id: UUID, claim: UUID, outcome: Outcome) -> None:

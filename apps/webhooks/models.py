@@ -149,3 +149,14 @@ class WebhookDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} {self.event_id}"
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When it is sent next; None once it is delivered or dead."""
+        return self.next_attempt_at if self.status == self.Status.PENDING else None
+
+    @property
+    def last_outcome(self) -> str:
+        """What came of the last attempt, in a few words."""
+        code = self.last_status_code
+        return self.last_error or (f"HTTP {code}" if code is not None else "")

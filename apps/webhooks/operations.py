@@ -15,13 +15,13 @@ from celery import current_app
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Now
 
 from apps.configs.runtime import configs
 from apps.webhooks.models import PING, Event, WebhookDelivery, WebhookEndpoint
 from apps.webhooks.sending import Outcome, url_fault
 from apps.webhooks.signing import new_secret
-from layoverhq.errors import Conflict, FieldError, InvalidInput, StaleVersion
+from layoverhq import versions
+from layoverhq.errors import Conflict, FieldError, InvalidInput
 from layoverhq.identifiers import uuid7
 from layoverhq.sealing import CannotOpen, seal, sealed_by, sealing_key, unseal
 from layoverhq.tenancy import TenantRef, atomic, current_alias
@@ -41,6 +41,10 @@ MAXIMUM_ATTEMPTS = len(BACKOFF_SECONDS) + 1
 JITTER = 0.2
 DELIVERED_KEPT = timedelta(days=30)
 DEAD_KEPT = timedelta(days=90)
+# How long messages wait for what is paused or suspended.
+WAIT_KEPT = timedelta(days=30)
+# What is due again sooner does not wait for the schedule.
+SOON_SECONDS = 60
 
 Status = WebhookEndpoint.Status
 
@@ -52,7 +56,7 @@ class TooManyWebhooks(Conflict):
 
 
 class NotReplayable(Conflict):
-    """The delivery waits to be sent already."""
+    """The delivery cannot be sent again."""
 
     code = "not_replayable"
 
@@ -81,9 +85,7 @@ def add_endpoint(
         )
         secret = new_secret()
         endpoint.sealed_secret = seal(secret.encode(), owner=endpoint.secret_owner())
-        endpoint.save(force_insert=True)
-        endpoint.refresh_from_db()
-    return NewSecret(endpoint, secret)
+        return NewSecret(versions.added(endpoint), secret)
 
 
 def change_endpoint(
@@ -101,7 +103,7 @@ def change_endpoint(
     """
     _check(url=url, events=events, description=description)
     with atomic():
-        locked = _lock(endpoint, version)
+        locked = versions.locked(endpoint, version)
         if url is not None and url != locked.url:
             locked.url = url
             _start_afresh(locked)
@@ -114,13 +116,13 @@ def change_endpoint(
             if status == Status.ACTIVE:
                 _start_afresh(locked)
                 _enqueue()
-        return _save(locked)
+        return versions.saved(locked)
 
 
 def remove_endpoint(*, endpoint: WebhookEndpoint, version: int) -> None:
     """Delete an endpoint with what waits for it. Raises StaleVersion."""
     with atomic():
-        _lock(endpoint, version).delete()
+        versions.locked(endpoint, version).delete()
 
 
 def rotate_secret(*, endpoint: WebhookEndpoint, overlap_hours: int, now: datetime) -> NewSecret:
@@ -134,7 +136,7 @@ def rotate_secret(*, endpoint: WebhookEndpoint, overlap_hours: int, now: datetim
         else:
             locked.old_sealed_secret, locked.old_secret_until = "", None
         locked.sealed_secret = seal(secret.encode(), owner=locked.secret_owner())
-        return NewSecret(_save(locked), secret)
+        return NewSecret(versions.saved(locked), secret)
 
 
 def secrets_in_force(endpoint: WebhookEndpoint, now: datetime) -> list[str]:
@@ -145,10 +147,11 @@ def secrets_in_force(endpoint: WebhookEndpoint, now: datetime) -> list[str]:
     return [unseal(text, owner=endpoint.secret_owner()).decode() for text in sealed]
 
 
-def reseal_secrets() -> int:
+def reseal_secrets(*, now: datetime) -> int:
     """Seal anew with the ring's first key what another one sealed; return how many endpoints.
 
-    One that cannot be opened is left, and told in the log.
+    Secrets that no longer sign are forgotten. One that cannot be opened is left, and told in the
+    log.
     """
     resealed, first = 0, sealing_key()
     for pk in WebhookEndpoint.objects.values_list("pk", flat=True):
@@ -157,14 +160,17 @@ def reseal_secrets() -> int:
             if locked is None:
                 continue
             try:
-                resealed += _reseal(locked, first)
+                resealed += _reseal(locked, first, now)
             except CannotOpen as error:
                 log.error("webhook_secret_unusable", endpoint=str(pk), problem=str(error))
     return resealed
 
 
-def _reseal(endpoint: WebhookEndpoint, first: str) -> bool:
+def _reseal(endpoint: WebhookEndpoint, first: str, now: datetime) -> bool:
     """Seal with the first key what is not; return whether anything was. Raises CannotOpen."""
+    if endpoint.old_sealed_secret and not endpoint.has_old_secret(now):
+        endpoint.old_sealed_secret, endpoint.old_secret_until = "", None
+        endpoint.save(update_fields=["old_sealed_secret", "old_secret_until"])
     changed = []
     for name in ("sealed_secret", "old_sealed_secret"):
         text = getattr(endpoint, name)
@@ -227,20 +233,23 @@ def _write(
     return written
 
 
-def _enqueue() -> None:
+def _enqueue(seconds: float = 0) -> None:
     # If the broker is away, the schedule finds what waits.
     transaction.on_commit(
-        lambda: current_app.send_task(DELIVER_TASK), using=current_alias(), robust=True
+        lambda: current_app.send_task(DELIVER_TASK, countdown=seconds),
+        using=current_alias(),
+        robust=True,
     )
 
 
 def replay_deliveries(*, deliveries: QuerySet[WebhookDelivery], now: datetime) -> int:
     """Send again what is no longer sent, with the same id and body; return how many.
 
-    Those that wait are left alone.
+    Those that wait, and those of disabled endpoints, are left alone.
     """
+    chosen = deliveries.exclude(status=WebhookDelivery.Status.PENDING)
     with atomic():
-        replayed = deliveries.exclude(status=WebhookDelivery.Status.PENDING).update(
+        replayed = chosen.exclude(endpoint__status=Status.DISABLED).update(
             status=WebhookDelivery.Status.PENDING,
             attempts=0,
             next_attempt_at=now,
@@ -252,10 +261,12 @@ def replay_deliveries(*, deliveries: QuerySet[WebhookDelivery], now: datetime) -
 
 
 def replay_delivery(*, delivery: WebhookDelivery, now: datetime) -> WebhookDelivery:
-    """Send one again. Raises NotReplayable if it waits to be sent."""
+    """Send one again. Raises NotReplayable if it waits, or its endpoint is disabled."""
     one = WebhookDelivery.objects.filter(enterprise_id=delivery.enterprise_id, pk=delivery.pk)
     if not replay_deliveries(deliveries=one, now=now):
-        raise NotReplayable
+        if delivery.endpoint.status == Status.DISABLED:
+            raise NotReplayable("The webhook is disabled: make it active first.")
+        raise NotReplayable("It waits to be sent already.")
     return one.get()
 
 
@@ -276,11 +287,11 @@ def resume_endpoints(*, endpoints: Sequence[WebhookEndpoint]) -> int:
     with atomic():
         resumed = 0
         for endpoint in endpoints:
-            locked = WebhookEndpoint.objects.select_for_update().get(pk=endpoint.pk)
-            if locked.status != Status.ACTIVE:
+            locked = WebhookEndpoint.objects.select_for_update().filter(pk=endpoint.pk).first()
+            if locked is not None and locked.status != Status.ACTIVE:
                 locked.status, locked.status_reason = Status.ACTIVE, ""
                 _start_afresh(locked)
-                _save(locked)
+                versions.saved(locked)
                 resumed += 1
         _enqueue()
         return resumed
@@ -332,10 +343,12 @@ def _fail(
         wait = BACKOFF_SECONDS[delivery.attempts - 1]
         spread = 1 + JITTER * (2 * randomness.SystemRandom().random() - 1)
         delivery.next_attempt_at = now + timedelta(seconds=wait * spread)
+        if wait * spread < SOON_SECONDS:
+            _enqueue(wait * spread)
     endpoint.failing_since = endpoint.failing_since or now
     endpoint.failures += 1
     endpoint.last_failure_at = now
-    endpoint.last_error = outcome.error or f"HTTP {outcome.status_code}"
+    endpoint.last_error = delivery.last_outcome
     limit = timedelta(hours=configs.get("webhooks.disable_after", None))
     if outcome.gone:
         _disable(endpoint, "It answered 410 Gone.", now)
@@ -362,11 +375,22 @@ def _disable(endpoint: WebhookEndpoint, reason: str, now: datetime) -> None:
 
 
 def purge_deliveries(*, now: datetime) -> int:
-    """Delete what was delivered 30 days ago, and dead letters of 90 days; return how many."""
+    """Delete what was delivered 30 days ago, and dead letters of 90 days; return how many.
+
+    What was due 30 days ago, and waits for what is paused or suspended, becomes a dead letter.
+    """
     old = Q(status=WebhookDelivery.Status.DELIVERED, finished_at__lt=now - DELIVERED_KEPT) | Q(
         status=WebhookDelivery.Status.DEAD, finished_at__lt=now - DEAD_KEPT
     )
     with atomic():
+        WebhookDelivery.objects.filter(
+            status=WebhookDelivery.Status.PENDING, next_attempt_at__lt=now - WAIT_KEPT
+        ).update(
+            status=WebhookDelivery.Status.DEAD,
+            finished_at=now,
+            claim=None,
+            last_error=f"It waited for {WAIT_KEPT.days} days.",
+        )
         deleted, _ = WebhookDelivery.objects.filter(old).delete()
     return deleted
 
@@ -388,21 +412,5 @@ def _check(*, url: str | None, events: Sequence[str] | None, description: str | 
         raise InvalidInput(errors)
 
 
-def _lock(endpoint: WebhookEndpoint, version: int) -> WebhookEndpoint:
-    locked = WebhookEndpoint.objects.select_for_update().get(pk=endpoint.pk)
-    if locked.version != version:
-        detail = f"It is version {locked.version} by now."
-        raise StaleVersion(errors=[FieldError("version", "stale", detail)])
-    return locked
-
-
 def _start_afresh(endpoint: WebhookEndpoint) -> None:
     endpoint.failing_since, endpoint.failures, endpoint.last_error = None, 0, ""
-
-
-def _save(endpoint: WebhookEndpoint) -> WebhookEndpoint:
-    endpoint.version += 1
-    endpoint.updated_at = Now()
-    endpoint.save()
-    endpoint.refresh_from_db()
-    return endpoint

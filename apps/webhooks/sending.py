@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 import httpcore
 import httpx
@@ -26,7 +25,8 @@ from layoverhq.connecting import (
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
-# From connecting to the last byte that is read, however slowly they come.
+# From asking for the address to the last byte that is read, however slowly they come. The name
+# server's own answer cannot be cut short.
 MOST_SECONDS = 20.0
 EXCERPT_BYTES = 500
 USER_AGENT = "LayoverHQ-Webhooks/1"
@@ -34,6 +34,8 @@ USER_AGENT = "LayoverHQ-Webhooks/1"
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 # Addresses of IPv4 are written into these of IPv6 (RFC 6052).
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+# The rest of IPv6 is private, local or nobody's, whatever a library knows of it (RFC 4291).
+GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 
 FAULTS = (*TIMEOUTS, *CONNECTION_FAULTS, httpx.InvalidURL)
 
@@ -67,39 +69,43 @@ def allows_private_addresses() -> bool:
 
 def url_fault(url: str) -> str:
     """Return why a URL cannot be an endpoint's; empty if it can. Resolves nothing."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "This is no URL."
     if any(ord(letter) <= 32 or ord(letter) > 126 for letter in url):
         return "Write other than ASCII letters as the URL's own escapes."
+    try:
+        # As it is read for sending: names that IDNA does not know raise UnicodeError.
+        parts = httpx.URL(url)
+        host = parts.host
+    except (httpx.InvalidURL, UnicodeError):
+        return "This is no URL."
+    if parts.port is not None and not 0 < parts.port < 65536:
+        return "There is no such port."
     if not host or parts.scheme not in ("http", "https"):
         return "Give a URL such as https://example.com/webhooks."
     local = host in LOCAL_HOSTS and allows_private_addresses()
     if parts.scheme != "https" and not local:
         return "Only https is called."
-    if parts.username is not None or parts.password is not None:
+    if parts.userinfo:
         return "Name and password do not belong in it: verify the signature."
     if parts.fragment:
         return "A fragment is never sent: leave it out."
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return ""
+        return "This is no URL." if ":" in host or "[" in host else ""
     return "" if local or is_public(address) else "Private addresses are not called."
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Return whether an address is the public internet's, whatever it is wrapped in."""
     if isinstance(address, ipaddress.IPv6Address):
-        wrapped = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
         if address in TRANSLATED:
-            wrapped.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        wrapped = [address.sixtofour, *(address.teredo or ())]
         if any(inner is not None and not is_public(inner) for inner in wrapped):
             return False
-        if address.ipv4_mapped is not None:
-            return True
+        return address.is_global and address in GLOBAL_UNICAST
     return address.is_global and not address.is_multicast
 
 

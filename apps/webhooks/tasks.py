@@ -35,6 +35,6 @@ def purge_webhook_deliveries(**kwargs: Any) -> None:
 def reseal_webhook_secrets(**kwargs: Any) -> None:
     """Seal secrets with the key that ENCRYPTION_KEYS names first."""
     with operator_scope():
-        resealed = operations.reseal_secrets()
+        resealed = operations.reseal_secrets(now=timezone.now())
     if resealed:
         log.info("webhook_secrets_resealed", endpoints=resealed)

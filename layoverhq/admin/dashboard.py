@@ -21,6 +21,7 @@ from apps.flags.models import FeatureFlag, FlagVersion
 from apps.flights.models import InventoryLoad
 from apps.layovers.models import Experience, LayoverCacheCount, LayoverInput
 from apps.tenants.models import ApiKey, Enterprise
+from apps.webhooks.models import WebhookEndpoint
 from layoverhq.admin.schedules import overdue_tasks
 
 KEYS_EXPIRE_SOON = timedelta(days=14)
@@ -176,6 +177,24 @@ def layovers() -> list[dict[str, Any]]:
     ]
 
 
+def webhooks() -> list[dict[str, Any]]:
+    """Count the endpoints that do not answer, and those that were disabled for it."""
+    counts = WebhookEndpoint.objects.aggregate(
+        active=Count("pk", filter=Q(status="active")),
+        failing=Count("pk", filter=Q(status="active", failing_since__isnull=False)),
+        paused=Count("pk", filter=Q(status="paused")),
+        disabled=Count("pk", filter=Q(status="disabled")),
+    )
+    return [
+        _number("Active", counts["active"], _list(ENDPOINTS, health="active")),
+        _number(
+            "Of these failing", counts["failing"], _list(ENDPOINTS, health="failing"), "warning"
+        ),
+        _number("Paused", counts["paused"], _list(ENDPOINTS, health="paused")),
+        _number("Disabled", counts["disabled"], _list(ENDPOINTS, health="disabled"), "danger"),
+    ]
+
+
 def schedules() -> dict[str, Any]:
     """Return the schedules that have missed their time, and how many are switched off."""
     overdue = overdue_tasks()
@@ -216,6 +235,7 @@ CHANGE_SETS = "configs_configchangeset"
 FLAGS = "flags_featureflag"
 CHANGES = "flags_flagversion"
 HUBS = "layovers_layoverinput"
+ENDPOINTS = "webhooks_webhookendpoint"
 BEAT = "django_celery_beat_periodictask"
 PANELS: tuple[tuple[str, str, Callable[[], Any]], ...] = (
     ("enterprises", "tenants.view_enterprise", enterprises),
@@ -224,6 +244,7 @@ PANELS: tuple[tuple[str, str, Callable[[], Any]], ...] = (
     ("configuration", "configs.view_configchangeset", configuration),
     ("flags", "flags.view_featureflag", flags),
     ("layovers", "layovers.view_layoveranalysis", layovers),
+    ("webhooks", "webhooks.view_webhookendpoint", webhooks),
     ("schedules", "django_celery_beat.view_periodictask", schedules),
     ("events", "audit.view_auditevent", events),
 )

@@ -9,6 +9,7 @@ from django.urls import reverse
 from apps.audit.models import AuditEvent
 from apps.tenants import moving
 from apps.tenants.models import Enterprise, EnterpriseMove
+from apps.trips.models import PriceAlert
 from layoverhq.tenancy import operator_scope
 from tests.tenants.test_admin import limited_client, told
 from tests.trips.factories import add_traveller, populate, stored
@@ -62,6 +63,18 @@ def test_lists_and_pages__pooled_and_dedicated__show_each_home(
         assert "holidays" not in text
     # The connection's next page is of the shared tables again.
     assert len(listed(admin_client, "traveller", other_enterprise.slug)) == 1
+
+
+def test_alerts__with_a_problem__are_found(admin_client, enterprise, shop):
+    populate(enterprise, shop, travellers=2)
+    with operator_scope():
+        odd, _ = PriceAlert.objects.filter(enterprise=enterprise)
+        PriceAlert.objects.filter(pk=odd.pk).update(problem="No airport XYZ is known.")
+    page = admin_client.get(
+        "/admin/trips/pricealert/", {"state": "problem", "enterprise": enterprise.slug}
+    )
+    assert [row.pk for row in page.context["cl"].result_list] == [odd.pk]
+    assert "No airport XYZ is known." in page.content.decode()
 
 
 def test_list__dedicated_enterprises__are_named_on_it(admin_client, enterprise):
@@ -138,6 +151,13 @@ def test_move__failed__says_so_is_tried_again_and_called_off(
     queued.clear()
     act(admin_client, "enterprisemove", "resume", move.pk)
     assert queued == [str(move.pk)]
+    with operator_scope():
+        assert EnterpriseMove.objects.get(pk=move.pk).attempts == 0
+        again = AuditEvent.objects.filter(
+            table_name="enterprise_moves", row_id=str(move.pk), operation="UPDATE"
+        ).latest("at")
+        assert "attempts" in again.changed_columns
+        assert again.reason == "it pays for it"
     assert "Called off" in act(admin_client, "enterprisemove", "call_off", move.pk)
     with operator_scope():
         assert EnterpriseMove.objects.get(pk=move.pk).stage == "called_off"

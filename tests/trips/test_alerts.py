@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from apps.flights import queries
 from apps.flights.models import Flight
+from apps.flights.rates import NoRate
 from apps.tenants import moving
 from apps.tenants.homes import home_scope
 from apps.tenants.models import Enterprise
@@ -169,6 +172,38 @@ def test_search__day_is_past__ends_the_alert_and_tells(enterprise, shop, monkeyp
     assert news(enterprise) == [("alert.ended", None, 0)]
     assert [each.event for each in deliveries(enterprise)] == ["alert.ended"]
     check(enterprise, expected=0)
+
+
+def test_search__bounds_the_price_in_another_currency__keeps_its_meaning(
+    enterprise, shop, monkeypatch
+):
+    # 150 yen, which have no minor units, are a dollar.
+    monkeypatch.setattr(queries, "shown", lambda currency: (Decimal("1.5"), shop.day))
+    shop.sell(price_minor=50_000)
+    alert = add_alert(
+        enterprise,
+        save_search(enterprise, shop, currency="JPY", price="..45000"),
+        threshold_minor=60_000,
+    )
+    check(enterprise)
+    assert current(enterprise, alert).best_price_minor is None
+    reprice(shop, 30_000)
+    check(enterprise)
+    assert news(enterprise) == [("alert.price", 30_000, 1)]
+    offer = current(enterprise, alert).best_offer
+    assert offer is not None
+    assert offer["price_currency"] == "USD"
+
+
+def test_search__no_rate_for_its_bounds__is_noted(enterprise, shop, monkeypatch):
+    def none(currency: str) -> Any:
+        raise NoRate(currency)
+
+    monkeypatch.setattr(queries, "shown", none)
+    search = save_search(enterprise, shop, currency="JPY", price="..45000")
+    alert = add_alert(enterprise, search, threshold_minor=60_000)
+    check(enterprise)
+    assert "no exchange rate of JPY" in current(enterprise, alert).problem
 
 
 def test_search__takes_too_long__is_noted_and_checked_again(enterprise, shop, monkeypatch):

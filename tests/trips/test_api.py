@@ -282,6 +282,54 @@ def test_alert__layovers_that_cannot_be__name_the_parameter(
     assert count(PriceAlert, enterprise) == 0
 
 
+def test_alert__of_a_search_whose_day_is_past__is_refused(api, enterprise, shop):
+    search = save_search(enterprise, shop)
+    alert = add_alert(enterprise, search, threshold_minor=1)
+    past = search.query.replace(shop.day.isoformat(), "2024-02-29")
+    with operator_scope():
+        SavedSearch.objects.filter(pk=search.pk).update(query=past)
+        PriceAlert.objects.filter(pk=alert.pk).update(state="ended")
+    bad = post(api, "alerts", 400, saved_search_id=str(search.pk), threshold_minor=1)
+    assert faults(bad) == {"saved_search_id": "past"}
+    ended = patch(api, f"alerts/{alert.pk}", 409, version=1, threshold_minor=2)
+    assert ended["code"] == "wrong_state"
+    assert count(PriceAlert, enterprise) == 1
+    patch(api, f"saved-searches/{search.pk}", version=1, query=query(shop))
+    assert api.get(f"{BASE}/alerts/{alert.pk}").json()["state"] == "watching"
+
+
+def test_saved_search__query_that_its_alert_does_not_fit__names_query(api, enterprise, shop):
+    search = save_search(enterprise, shop)
+    alert = add_alert(enterprise, search, layovers="via=DEN")
+    bad = patch(
+        api, f"saved-searches/{search.pk}", 400, version=1, query=query(shop, exclude="DEN")
+    )
+    assert faults(bad) == {"query": "contradiction"}
+    assert str(alert.pk) in bad["detail"]
+    assert api.get(f"{BASE}/saved-searches/{search.pk}").json()["query"] == search.query
+
+
+def test_traveller__of_one_reference_added_at_once__is_refused_by_name(
+    api, enterprise, monkeypatch
+):
+    add_traveller(enterprise, reference="T-1")
+    # Both looked before either wrote.
+    monkeypatch.setattr("django.db.models.query.QuerySet.exists", lambda rows: False)
+    bad = post(api, "travellers", 409, reference="T-1", name="Bo")
+    assert faults(bad) == {"reference": "conflict"}
+    assert count(Traveller, enterprise) == 1
+
+
+def test_trip__traveller_deleted_meanwhile__is_refused_by_name(api, enterprise, shop, monkeypatch):
+    offer = shop.sell()
+    monkeypatch.setattr("django.db.models.query.QuerySet.exists", lambda rows: True)
+    gone = str(uuid4())
+    bad = post(api, "trips", 409, traveller_id=gone, offer_id=str(offer.pk))
+    assert faults(bad) == {"traveller_id": "conflict"}
+    bad = post(api, "saved-searches", 409, traveller_id=gone, name="x", query=query(shop))
+    assert faults(bad) == {"traveller_id": "conflict"}
+
+
 def test_alert__too_many_of_one_search__is_refused(api, enterprise, shop, monkeypatch):
     monkeypatch.setattr("apps.trips.operations.MAXIMUM_ALERTS", 1)
     search = save_search(enterprise, shop)

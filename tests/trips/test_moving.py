@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import OperationalError, connections
+from django.utils import timezone
 from psycopg import sql
 
 from apps.audit.models import AuditEvent
@@ -195,7 +197,7 @@ def test_move__cut_off_between_steps__leaves_all_where_it_was_and_begins_again(
         assert "pulled the plug" in stuck.error
         assert not stuck.is_finished
         monkeypatch.setattr(moving, "STALLED_AFTER", -moving.STALLED_AFTER)
-        assert move.pk in moving.stalled_moves()
+        assert move.pk in moving.stalled_moves(now=timezone.now())
     # The enterprise works on meanwhile.
     add_traveller(enterprise, reference="meanwhile")
 
@@ -204,6 +206,17 @@ def test_move__cut_off_between_steps__leaves_all_where_it_was_and_begins_again(
     assert (done.stage, done.error, done.attempts) == (EnterpriseMove.Stage.DONE, "", 2)
     assert rows_in("public", enterprise) == {}
     assert len(rows_in(enterprise.schema_name, enterprise)["travellers"]) == 3
+
+
+@pytest.mark.parametrize(("attempts", "minutes"), [(0, 1), (2, 2), (30, 30), (99, 30)])
+def test_move__failed_so_often__is_tried_again_after(enterprise, attempts, minutes):
+    move = begun(enterprise)
+    with operator_scope():
+        EnterpriseMove.objects.filter(pk=move.pk).update(attempts=attempts)
+        failed_at = EnterpriseMove.objects.get(pk=move.pk).updated_at
+        for seconds, expected in ((-1, False), (1, True)):
+            now = failed_at + timedelta(minutes=minutes, seconds=seconds)
+            assert (move.pk in moving.stalled_moves(now=now)) is expected
 
 
 @pytest.mark.parametrize(("name", "after"), [*STEPS[3:], ("_drop_empty", False)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -26,6 +28,13 @@ def act(client: Client, model: str, name: str, pk: object, reason: str = "asked 
         url, {"reason": reason, "_form_submitted": "True"}, headers={"HX-Request": "true"}
     )
     return told(client, response)
+
+
+def trail(delivery: WebhookDelivery) -> list[AuditEvent]:
+    with operator_scope():
+        return list(
+            AuditEvent.objects.filter(table_name="webhook_deliveries", row_id=str(delivery.pk))
+        )
 
 
 def kill(enterprise: Enterprise) -> list[WebhookDelivery]:
@@ -55,6 +64,21 @@ def test_list__failing_endpoint__says_since_when_and_links_its_dead_letters(
     assert [row.pk for row in listed.context["cl"].result_list] == [
         each.pk for each in deliveries(enterprise)
     ]
+
+
+def test_home__endpoints_that_fail__are_counted_with_a_way_to_their_list(admin_client, enterprise):
+    failing, disabled = add_webhook(enterprise, URL), add_webhook(enterprise, f"{URL}?2")
+    with operator_scope():
+        chosen = WebhookEndpoint.objects.filter(pk__in=[failing.endpoint.pk, disabled.endpoint.pk])
+        chosen.update(failing_since=timezone.now(), failures=1)
+        chosen.filter(pk=disabled.endpoint.pk).update(status="disabled")
+    told_home = {
+        each["label"]: each for each in admin_client.get("/admin/").context["panels"]["webhooks"]
+    }
+    for label, made in (("Of these failing", failing), ("Disabled", disabled)):
+        listed = admin_client.get(told_home[label]["url"]).context["cl"].result_list
+        assert made.endpoint.pk in [row.pk for row in listed]
+        assert len(listed) == told_home[label]["value"]
 
 
 def test_pages__of_endpoint_and_delivery__show_no_secret(admin_client, enterprise):
@@ -88,7 +112,9 @@ def test_pause_and_resume__with_a_reason__are_done_and_audited(admin_client, ent
 def test_ping__active_endpoint__queues_a_trial(admin_client, enterprise):
     made = add_webhook(enterprise, URL)
     assert "trial" in act(admin_client, "webhookendpoint", "ping", made.endpoint.pk)
-    assert [each.event for each in deliveries(enterprise)] == ["webhook.ping"]
+    (sent,) = deliveries(enterprise)
+    assert sent.event == "webhook.ping"
+    assert [(noted.operation, noted.reason) for noted in trail(sent)] == [("INSERT", "asked to")]
 
 
 def test_replay__one__is_pending_again(admin_client, enterprise):
@@ -98,6 +124,35 @@ def test_replay__one__is_pending_again(admin_client, enterprise):
     assert "Queued again" in act(admin_client, "webhookdelivery", "replay", dead.pk)
     (again,) = deliveries(enterprise)
     assert (again.status, again.attempts, again.event_id) == ("pending", 0, dead.event_id)
+    (noted,) = trail(dead)
+    assert (noted.operation, noted.reason) == ("UPDATE", "asked to")
+    assert noted.user_id is not None
+    assert noted.new_values["body"] == "[redacted]"
+
+
+def test_delivery__sent_and_failed__leaves_no_trail(enterprise):
+    add_webhook(enterprise, URL)
+    notify(enterprise)
+    (dead,) = kill(enterprise)
+    assert trail(dead) == []
+
+
+def test_deliveries__dead_letter__tells_what_came_of_it_and_no_next_attempt(
+    admin_client, enterprise
+):
+    add_webhook(enterprise, URL)
+    notify(enterprise)
+    (dead,) = kill(enterprise)
+    with operator_scope():
+        WebhookDelivery.objects.update(
+            last_status_code=None,
+            last_error="ReadTimeout: timed out",
+            next_attempt_at=datetime(2031, 2, 3, tzinfo=UTC),
+        )
+    for page in (DELIVERIES, f"{DELIVERIES}{dead.pk}/change/"):
+        text = admin_client.get(page).content.decode()
+        assert "ReadTimeout: timed out" in text
+        assert "2031" not in text
 
 
 def test_replay__many__names_what_it_leaves_out(admin_client, enterprise):
@@ -133,6 +188,16 @@ def test_action__without_the_permission__is_refused(enterprise, name):
     assert response.status_code == 403
     assert endpoint_of(made).status == "active"
     assert deliveries(enterprise) == []
+
+
+def test_replay__endpoint_is_disabled__is_left_out_with_the_reason(admin_client, enterprise):
+    made = add_webhook(enterprise, URL)
+    notify(enterprise)
+    (dead,) = kill(enterprise)
+    with operator_scope():
+        WebhookEndpoint.objects.filter(pk=made.endpoint.pk).update(status="disabled")
+    assert "resume that first" in act(admin_client, "webhookdelivery", "replay", dead.pk)
+    assert [each.status for each in deliveries(enterprise)] == ["dead"]
 
 
 def test_pages__ids_that_lead_nowhere__are_no_fault(admin_client):

@@ -101,6 +101,8 @@ def test_ping__delivered__its_delivery_tells(api, enterprise, receiver):
     path = f"{BASE}/{made.endpoint.pk}/deliveries"
     shown = api.get(f"{path}/{sent['id']}").json()
     assert (shown["status"], shown["last_status_code"]) == ("delivered", 204)
+    assert sent["next_attempt_at"] is not None
+    assert shown["next_attempt_at"] is None
     assert [each["id"] for each in api.get(path, {"status": "delivered"}).json()["results"]] == [
         sent["id"]
     ]

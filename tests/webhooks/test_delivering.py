@@ -24,6 +24,7 @@ from apps.webhooks import delivering, operations, sending
 from apps.webhooks.models import WebhookDelivery, WebhookEndpoint
 from apps.webhooks.signing import signature
 from layoverhq import connecting
+from layoverhq.errors import StaleVersion
 from layoverhq.tenancy import operator_scope, tenant_scope
 from tests.webhooks.factories import (
     add_webhook,
@@ -161,6 +162,22 @@ def test_deliver__refused__waits_and_comes_again_with_the_same_id(enterprise, de
     assert endpoint_of(made).failing_since is None
 
 
+def test_deliver__failed__the_next_attempt_does_not_wait_for_the_schedule(
+    enterprise, development, monkeypatch
+):
+    asked: list[float] = []
+    monkeypatch.setattr(
+        operations.current_app, "send_task", lambda name, countdown=0: asked.append(countdown)
+    )
+    with receiving(saying(500)) as receiver:
+        add_webhook(enterprise, receiver.url)
+        notify(enterprise)
+        for _ in range(3):
+            make_due(enterprise)
+            deliver()
+    assert asked == [0, pytest.approx(5, rel=0.2), pytest.approx(30, rel=0.2)]
+
+
 def test_backoff__all_attempts__spread_over_about_a_day():
     assert timedelta(hours=20) < timedelta(seconds=sum(operations.BACKOFF_SECONDS))
     assert timedelta(seconds=sum(operations.BACKOFF_SECONDS)) < timedelta(hours=28)
@@ -246,19 +263,32 @@ def test_deliver__enterprise_is_suspended__waits(enterprise, receiver):
     assert deliver() == 1
 
 
-def test_claim__two_workers__never_have_the_same(enterprise, receiver):
-    add_webhook(enterprise, receiver.url)
+def test_claim__endpoint_that_another_worker_is_at__is_left_to_it(enterprise, receiver):
+    slow = add_webhook(enterprise, receiver.url)
     for number in range(delivering.EACH + 2):
         notify(enterprise, trip_id=str(number))
     with operator_scope():
-        first, second = delivering.claim_batch(), delivering.claim_batch()
+        first = delivering.claim_batch()
         assert first is not None
-        assert second is not None
-        taken = {each.pk for each in first[1]}
-        assert len(taken) == delivering.EACH, "no more of one endpoint at a time"
-        assert len(second[1]) == 2
-        assert not taken & {each.pk for each in second[1]}
+        assert len(first[1]) == delivering.EACH, "no more of one endpoint at a time"
         assert delivering.claim_batch() is None
+    quick = add_webhook(enterprise, receiver.url)
+    notify(enterprise)
+    with operator_scope():
+        second = delivering.claim_batch()
+        assert second is not None
+        assert {each.endpoint_id for each in second[1]} == {quick.endpoint.pk}
+        for delivery in first[1]:
+            operations.record_outcome(
+                delivery_id=delivery.pk,
+                claim=first[0],
+                outcome=sending.Outcome(204),
+                now=timezone.now(),
+            )
+        third = delivering.claim_batch()
+        assert third is not None
+        assert {each.endpoint_id for each in third[1]} == {slow.endpoint.pk}
+        assert len(third[1]) == 3
 
 
 def test_claims__of_many_workers_at_once__take_each_once(enterprise, receiver):
@@ -361,6 +391,51 @@ def test_post__endless_answer__is_cut(development):
     assert outcome.excerpt == "x" * sending.EXCERPT_BYTES
 
 
+def test_post__many_addresses_that_drop_all__ends_in_time(development, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(connecting.time, "monotonic", lambda: clock[0])
+    addresses = [f"93.184.216.{number}" for number in range(100)]
+    monkeypatch.setattr(
+        connecting,
+        "getaddrinfo",
+        lambda host, port, **_: [(0, 0, 0, "", (address, port)) for address in addresses],
+    )
+    tried: list[str] = []
+
+    def connect(self: Any, host: str, port: int, timeout: float, *rest: Any) -> Any:
+        tried.append(host)
+        clock[0] += timeout
+        raise sending.httpcore.ConnectTimeout("nobody answers")
+
+    monkeypatch.setattr(connecting.httpcore.SyncBackend, "connect_tcp", connect)
+    outcome = sending.post("https://many.example.com/", headers={}, body=b"")
+    assert "Timeout" in outcome.error
+    assert tried
+    assert clock[0] <= sending.MOST_SECONDS
+
+
+def test_deliver__one_letter_makes_the_sender_fail__others_are_told_and_it_is_counted(
+    enterprise, receiver, monkeypatch
+):
+    add_webhook(enterprise, receiver.url)
+    odd = add_webhook(enterprise, "https://odd.example.com/")
+    usual = sending.post
+
+    def post(url: str, **letter: Any) -> sending.Outcome:
+        if "odd" in url:
+            raise UnicodeError("what a name")
+        return usual(url, **letter)
+
+    monkeypatch.setattr(sending, "post", post)
+    notify(enterprise)
+    assert deliver() == 2
+    assert len(receiver.got) == 1
+    told, failed = deliveries(enterprise)
+    assert (told.status, failed.status) == ("delivered", "pending")
+    assert failed.claim is None
+    assert "UnicodeError" in endpoint_of(odd).last_error
+
+
 def test_post__nobody_listens__is_told(development):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -383,6 +458,10 @@ def test_post__nobody_listens__is_told(development):
         "::1",
         "fe80::1",
         "fd00::1",
+        "fec0::1",
+        "::127.0.0.1",
+        "::ffff:0:127.0.0.1",
+        "64:ff9b:1::7f00:1",
         "::ffff:127.0.0.1",
         "::ffff:10.0.0.1",
         "64:ff9b::a9fe:a9fe",
@@ -451,6 +530,12 @@ def test_post__public_address__is_connected_as_it_was_checked(monkeypatch):
         ("https:///nowhere", "production", False),
         ("https://example.com:port/", "production", False),
         ("https://exam ple.com/", "production", False),
+        ("https://example.com:99999/", "production", False),
+        ("https://xn--a/", "production", False),
+        ("https://[v1.x]/", "production", False),
+        ("https://[::1%25lo]/", "production", False),
+        ("https://[fec0::1]/", "production", False),
+        ("https://[64:ff9b::808:808]/", "production", True),
         ("https://example.com/\r\nX: y", "production", False),
         ("ftp://example.com/", "production", False),
         ("javascript:alert(1)", "production", False),
@@ -481,13 +566,73 @@ def test_reseal__another_key_comes_first__secrets_are_sealed_with_it(
     new_key = "fresh:" + base64.b64encode(os.urandom(32)).decode()
     settings.ENCRYPTION_KEYS = [new_key, *settings.ENCRYPTION_KEYS]
     with operator_scope():
-        assert operations.reseal_secrets() >= 1
-        assert operations.reseal_secrets() == 0
+        assert operations.reseal_secrets(now=timezone.now()) >= 1
+        assert operations.reseal_secrets(now=timezone.now()) == 0
     assert endpoint_of(made).sealed_secret.startswith("sealed:fresh:")
     settings.ENCRYPTION_KEYS = [new_key]
     with operator_scope():
         assert operations.secrets_in_force(endpoint_of(made), timezone.now()) == [made.secret]
         WebhookEndpoint.objects.all().delete()
+
+
+def test_purge__waited_for_a_month__is_a_dead_letter_that_can_be_replayed(enterprise, receiver):
+    made = add_webhook(enterprise, receiver.url)
+    with operator_scope():
+        operations.pause_endpoints(endpoints=[made.endpoint], reason="asked to")
+        for days in (29, 31):
+            notify(enterprise, trip_id=str(days))
+            late = WebhookDelivery.objects.filter(enterprise=enterprise).latest("id")
+            late.next_attempt_at = timezone.now() - timedelta(days=days)
+            late.save()
+        operations.purge_deliveries(now=timezone.now())
+    waits, dead = deliveries(enterprise)
+    assert (waits.status, dead.status) == ("pending", "dead")
+    assert "30 days" in dead.last_error
+    with tenant_scope(enterprise.ref):
+        operations.replay_delivery(delivery=dead, now=timezone.now())
+    with operator_scope():
+        operations.purge_deliveries(now=timezone.now())
+    assert [each.status for each in deliveries(enterprise)] == ["pending", "pending"]
+
+
+def test_replay__endpoint_is_disabled__is_refused(enterprise, development):
+    with receiving(saying(410)) as gone:
+        made = add_webhook(enterprise, gone.url)
+        notify(enterprise)
+        deliver()
+    (dead,) = deliveries(enterprise)
+    with (
+        tenant_scope(enterprise.ref),
+        pytest.raises(operations.NotReplayable, match="disabled"),
+    ):
+        operations.replay_delivery(delivery=dead, now=timezone.now())
+    with operator_scope():
+        operations.resume_endpoints(endpoints=[made.endpoint])
+        operations.replay_delivery(delivery=dead, now=timezone.now())
+    assert [each.status for each in deliveries(enterprise)] == ["pending"]
+
+
+def test_change__endpoint_is_gone_meanwhile__is_refused(enterprise, receiver):
+    made = add_webhook(enterprise, receiver.url)
+    gone = endpoint_of(made)
+    with tenant_scope(enterprise.ref):
+        operations.remove_endpoint(endpoint=made.endpoint, version=1)
+    for change in (operations.change_endpoint, operations.remove_endpoint):
+        with tenant_scope(enterprise.ref), pytest.raises(StaleVersion) as stale:
+            change(endpoint=gone, version=1)
+        assert "gone" in stale.value.errors[0].detail
+
+
+def test_reseal__old_secret_has_ended__is_forgotten(enterprise, receiver):
+    made = add_webhook(enterprise, receiver.url)
+    with tenant_scope(enterprise.ref):
+        operations.rotate_secret(endpoint=made.endpoint, overlap_hours=1, now=timezone.now())
+    with operator_scope():
+        operations.reseal_secrets(now=timezone.now())
+        assert endpoint_of(made).old_sealed_secret
+        operations.reseal_secrets(now=timezone.now() + timedelta(hours=2))
+    ended = endpoint_of(made)
+    assert (ended.old_sealed_secret, ended.old_secret_until) == ("", None)
 
 
 def test_purge__old_deliveries__go_and_waiting_ones_stay(enterprise, receiver):

@@ -33,7 +33,7 @@ from apps.tenants.models import Scope
 from layoverhq import context
 from layoverhq.answers import Answer, conditional, encoded, response_of
 from layoverhq.errors import DomainError, FieldError, InvalidInput
-from layoverhq.openapi import JSON, problem_responses
+from layoverhq.openapi import IF_NONE_MATCH, JSON, NOT_MODIFIED, problem_responses
 from layoverhq.parsers import StrictJSONParser
 from layoverhq.query_string import parse_query, printable
 from layoverhq.tenancy import tenant_scope
@@ -48,17 +48,8 @@ MAXIMUM_VERSION = 2**31 - 1
 # Processes learn of a change one by one: an event may arrive before this one knows of it.
 AS_OF = "X-Config-Version"
 
-IF_NONE_MATCH = OpenApiParameter(
-    "If-None-Match",
-    type=str,
-    location=OpenApiParameter.HEADER,
-    description="Entity tags of answers that you have: 304 if one of them still is the answer.",
-)
 NO_CONTENT: dict[Any, Any] = {204: OpenApiResponse(description="The platform's value holds again.")}
 ELSEWHERE: dict[Any, Any] = {307: OpenApiResponse(description="The stream process has it.")}
-NOT_MODIFIED: dict[Any, Any] = {
-    304: OpenApiResponse(description="What you have still holds; no body.")
-}
 
 
 class StreamElsewhere(DomainError):

@@ -34,7 +34,7 @@ from apps.flights.models import (
 from apps.flights.queries import has_inventory
 from apps.flights.tasks import roll_demo_horizon
 from layoverhq.admin_site import go_to
-from layoverhq.keyset import InputFilter, KeysetChangeList, TextFilter
+from layoverhq.keyset import EnterpriseFilter, InputFilter, KeysetChangeList
 from layoverhq.model_admin import (
     OperationAdmin,
     ReadOnly,
@@ -74,13 +74,6 @@ class DayFilter(InputFilter):
         return queryset.filter(
             departure_day__range=(today, today + timedelta(days=WINDOW_DAYS - 1))
         )
-
-
-class EnterpriseFilter(TextFilter):
-    title = "enterprise"
-    parameter_name = "enterprise"
-    placeholder = "slug"
-    field = "enterprise__slug"
 
 
 class OfferAdmin(ReadOnly, OperationAdmin):

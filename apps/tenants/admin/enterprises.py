@@ -53,7 +53,9 @@ from layoverhq.model_admin import (
     ReasonedChange,
     ReasonForm,
     attempted,
+    each,
     pill,
+    unless,
 )
 
 log = structlog.get_logger(__name__)
@@ -68,37 +70,20 @@ STATUS_COLOURS = {
 HOST_NAME = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 
 
-def _unless(*expected: Enterprise.Status) -> Any:
-    def obstacle(enterprise: Enterprise) -> str:
-        if enterprise.status in expected:
-            return ""
-        return f"is {enterprise.get_status_display().lower()}"
-
-    return obstacle
-
-
-def _each(operation: Any) -> Any:
-    def run(enterprises: Any) -> None:
-        for enterprise in enterprises:
-            operation(enterprise=enterprise)
-
-    return run
-
-
 SUSPEND = ReasonedChange(
     title="Suspend",
     done="Suspended",
     consequence="Its API keys are refused with 403 at once, everywhere. Its data stays, "
     "and it can be resumed at any time.",
-    obstacle=_unless(Status.ACTIVE),
-    operation=_each(suspend_enterprise),
+    obstacle=unless(Status.ACTIVE),
+    operation=each(suspend_enterprise, "enterprise"),
 )
 RESUME = ReasonedChange(
     title="Resume",
     done="Resumed",
     consequence="Its API keys are served again at once.",
-    obstacle=_unless(Status.SUSPENDED),
-    operation=_each(resume_enterprise),
+    obstacle=unless(Status.SUSPENDED),
+    operation=each(resume_enterprise, "enterprise"),
 )
 OFFBOARD = ReasonedChange(
     title="Offboard",
@@ -106,8 +91,8 @@ OFFBOARD = ReasonedChange(
     consequence="Its API keys are refused from now on, and all its rows are exported to an "
     "archive. Nothing is erased until you confirm it on the page that follows. "
     "An offboarding cannot be called off.",
-    obstacle=_unless(Status.ACTIVE, Status.SUSPENDED),
-    operation=_each(start_offboarding),
+    obstacle=unless(Status.ACTIVE, Status.SUSPENDED),
+    operation=each(start_offboarding, "enterprise"),
 )
 
 
@@ -115,7 +100,7 @@ def _movable(target: Enterprise.Isolation) -> Any:
     def obstacle(enterprise: Enterprise) -> str:
         if enterprise.isolation == target:
             return "is there already"
-        return _unless(Status.ACTIVE, Status.SUSPENDED)(enterprise)
+        return unless(Status.ACTIVE, Status.SUSPENDED)(enterprise)
 
     return obstacle
 
@@ -130,8 +115,8 @@ def _move_to(target: Enterprise.Isolation) -> Any:
 
 _MEANWHILE = (
     " Every row is counted and compared before anything is deleted. For as long as it copies, a"
-    " minute for some millions of rows, its API calls for these wait two seconds and are then"
-    " refused with 503; searches go on."
+    " minute or so for a hundred thousand rows, its API calls for these wait two seconds and are"
+    " then refused with 503; searches go on."
 )
 DEDICATE = ReasonedChange(
     title="Move to an own schema",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -15,18 +14,10 @@ from unfold.enums import ActionVariant
 from apps.audit.history import HistoryTab
 from apps.tenants.models import EnterpriseMove
 from apps.tenants.moving import call_off_move, resume_move
-from layoverhq.model_admin import OperationAdmin, ReadOnly, ReasonedChange, ReasonForm, pill
+from layoverhq.model_admin import OperationAdmin, ReadOnly, ReasonedChange, ReasonForm, each, pill
 
 Stage = EnterpriseMove.Stage
 TONES = {Stage.DONE.value: "success", Stage.CALLED_OFF.value: "", Stage.QUEUED.value: ""}
-
-
-def _each(operation: Callable[..., Any]) -> Callable[[Sequence[Any]], None]:
-    def run(moves: Sequence[EnterpriseMove]) -> None:
-        for move in moves:
-            operation(move=move)
-
-    return run
 
 
 def _unfinished(move: EnterpriseMove) -> str:
@@ -42,7 +33,7 @@ RESUME = ReasonedChange(
     done="Queued again",
     consequence="A worker goes on with the move at once, unless one is at it already.",
     obstacle=_unfinished,
-    operation=_each(resume_move),
+    operation=each(resume_move, "move"),
 )
 CALL_OFF = ReasonedChange(
     title="Call off",
@@ -50,7 +41,7 @@ CALL_OFF = ReasonedChange(
     consequence="The rows stay where they are. An empty schema that was made stays as well, for the"
     " next time.",
     obstacle=_not_moved,
-    operation=_each(call_off_move),
+    operation=each(call_off_move, "move"),
 )
 
 

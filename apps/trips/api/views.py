@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Model
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -27,7 +28,7 @@ from apps.trips.api import serializers
 from apps.trips.models import AlertEvent, PriceAlert, SavedSearch, Traveller, Trip
 from apps.trips.queries import current_offer
 from layoverhq import context
-from layoverhq.answers import Answer, conditional, encoded, response_of
+from layoverhq.answers import answered, current
 from layoverhq.errors import InvalidInput
 from layoverhq.members import (
     VERSION,
@@ -39,37 +40,21 @@ from layoverhq.members import (
     one_of,
     text,
 )
-from layoverhq.openapi import JSON, problem_responses
+from layoverhq.openapi import IF_NONE_MATCH, JSON, NOT_MODIFIED, REMOVES, problem_responses
 from layoverhq.paging import (
     PAGE_PARAMETERS,
     VERSION_PARAMETER,
     Page,
-    page_document,
     query_of,
     version_of,
 )
 from layoverhq.parsers import StrictJSONParser
 from layoverhq.tenancy import TenantRef
 
-M = TypeVar("M", bound=Model)
-
 READS = problem_responses(400, 401, 403, 503)
 READS_ONE = problem_responses(400, 401, 403, 404, 503)
 ADDS = problem_responses(400, 401, 403, 409, 415, 503)
 CHANGES = problem_responses(400, 401, 403, 404, 409, 415, 503)
-REMOVES: dict[Any, Any] = {
-    204: OpenApiResponse(description="It is gone."),
-    **problem_responses(400, 401, 403, 404, 409, 503),
-}
-NOT_MODIFIED: dict[Any, Any] = {
-    304: OpenApiResponse(description="What you have still holds; no body.")
-}
-IF_NONE_MATCH = OpenApiParameter(
-    "If-None-Match",
-    type=str,
-    location=OpenApiParameter.HEADER,
-    description="Entity tags of answers that you have: 304 if one of them still is the answer.",
-)
 # The search's own answer, by its name in the document.
 SEARCH_RESULTS = {"$ref": "#/components/schemas/FlightSearchResponse"}
 ID_SCHEMA = {"type": "string", "format": "uuid", "minLength": 36, "maxLength": 36}
@@ -133,38 +118,26 @@ def _home(request: Request) -> Iterator[TenantRef]:
         yield tenant
 
 
-def _one(model: type[M], tenant: TenantRef, pk: UUID) -> M:
-    found: M | None = model._default_manager.filter(enterprise_id=tenant.id, pk=pk).first()
-    if found is None:
-        raise Http404
-    return found
-
-
-def _answer(document: Any, *, status: int = 200) -> HttpResponse:
-    return response_of(Answer.of(encoded(document)), status=status)
-
-
-def _listed(request: Request, model: type[M], serializer: Any, readers: Any) -> HttpResponseBase:
+def _listed(request: Request, model: type[Model], serializer: Any, readers: Any) -> HttpResponse:
     page = Page.of(request, readers)
     with _home(request) as tenant:
-        rows, following = page.cut(
-            model._default_manager.filter(enterprise_id=tenant.id, **page.filters)
-        )
-        document = page_document(serializer(rows, many=True).data, following)
-    return conditional(request, Answer.of(encoded(document)))
+        rows = model._default_manager.filter(enterprise_id=tenant.id, **page.filters)
+        document = page.document(rows, serializer)
+    return current(request, document)
 
 
-def _shown(request: Request, model: type[Model], serializer: Any, pk: UUID) -> HttpResponseBase:
+def _shown(request: Request, model: type[Model], serializer: Any, pk: UUID) -> HttpResponse:
     query_of(request)
     with _home(request) as tenant:
-        document = serializer(_one(model, tenant, pk)).data
-    return conditional(request, Answer.of(encoded(document)))
+        document = serializer(get_object_or_404(model, enterprise_id=tenant.id, pk=pk)).data
+    return current(request, document)
 
 
 def _removed(request: Request, model: type[Any], pk: UUID) -> HttpResponseBase:
     version = version_of(request)
     with _home(request) as tenant:
-        operations.remove(thing=_one(model, tenant, pk), version=version)
+        thing = get_object_or_404(model, enterprise_id=tenant.id, pk=pk)
+        operations.remove(thing=thing, version=version)
     return Response(status=204)
 
 
@@ -198,7 +171,7 @@ class TravellerListView(TripsView):
         given = NEW_TRAVELLER.read(request.data)
         with _home(request) as tenant:
             added = operations.add_traveller(tenant=tenant, **given)
-        return _answer(serializers.TravellerSerializer(added).data, status=201)
+        return answered(serializers.TravellerSerializer(added).data, status=201)
 
 
 class TravellerView(TripsView):
@@ -222,9 +195,11 @@ class TravellerView(TripsView):
         given = CHANGED_TRAVELLER.read(request.data)
         with _home(request) as tenant:
             changed = operations.change_traveller(
-                tenant=tenant, traveller=_one(Traveller, tenant, traveller_id), **given
+                tenant=tenant,
+                traveller=get_object_or_404(Traveller, enterprise_id=tenant.id, pk=traveller_id),
+                **given,
             )
-        return _answer(serializers.TravellerSerializer(changed).data)
+        return answered(serializers.TravellerSerializer(changed).data)
 
     @extend_schema(
         operation_id="remove_traveller",
@@ -262,7 +237,7 @@ class SavedSearchListView(TripsView):
         given = NEW_SEARCH.read(request.data)
         with _home(request) as tenant:
             saved = operations.save_search(tenant=tenant, now=timezone.now(), **given)
-        return _answer(serializers.SavedSearchSerializer(saved).data, status=201)
+        return answered(serializers.SavedSearchSerializer(saved).data, status=201)
 
 
 class SavedSearchView(TripsView):
@@ -288,11 +263,11 @@ class SavedSearchView(TripsView):
         with _home(request) as tenant:
             changed = operations.change_search(
                 tenant=tenant,
-                search=_one(SavedSearch, tenant, search_id),
+                search=get_object_or_404(SavedSearch, enterprise_id=tenant.id, pk=search_id),
                 now=timezone.now(),
                 **given,
             )
-        return _answer(serializers.SavedSearchSerializer(changed).data)
+        return answered(serializers.SavedSearchSerializer(changed).data)
 
     @extend_schema(
         operation_id="remove_saved_search",
@@ -322,7 +297,7 @@ class SavedSearchResultsView(TripsView):
     def get(self, request: Request, search_id: UUID) -> HttpResponseBase:
         paging = query_of(request, searches.PAGING)
         with _home(request) as tenant:
-            query = _one(SavedSearch, tenant, search_id).query
+            query = get_object_or_404(SavedSearch, enterprise_id=tenant.id, pk=search_id).query
         asked = searches.parse(searches.with_parameters(query, **paging), now=timezone.now())
         body = search_flights(principal_of(request).tenant, asked, context=request_context(request))
         return HttpResponse(body, content_type=JSON)
@@ -365,7 +340,7 @@ class TripListView(TripsView):
                 offer=offer,
                 now=timezone.now(),
             )
-        return _answer(serializers.TripSerializer(trip).data, status=201)
+        return answered(serializers.TripSerializer(trip).data, status=201)
 
 
 class TripView(TripsView):
@@ -389,9 +364,12 @@ class TripView(TripsView):
         given = CHANGED_TRIP.read(request.data)
         with _home(request) as tenant:
             changed = operations.change_trip(
-                tenant=tenant, trip=_one(Trip, tenant, trip_id), now=timezone.now(), **given
+                tenant=tenant,
+                trip=get_object_or_404(Trip, enterprise_id=tenant.id, pk=trip_id),
+                now=timezone.now(),
+                **given,
             )
-        return _answer(serializers.TripSerializer(changed).data)
+        return answered(serializers.TripSerializer(changed).data)
 
     @extend_schema(
         operation_id="remove_trip",
@@ -430,7 +408,7 @@ class AlertListView(TripsView):
         given = NEW_ALERT.read(request.data)
         with _home(request) as tenant:
             added = operations.add_alert(tenant=tenant, now=timezone.now(), **given)
-        return _answer(serializers.AlertSerializer(added).data, status=201)
+        return answered(serializers.AlertSerializer(added).data, status=201)
 
 
 class AlertView(TripsView):
@@ -455,9 +433,12 @@ class AlertView(TripsView):
         given = CHANGED_ALERT.read(request.data)
         with _home(request) as tenant:
             changed = operations.change_alert(
-                tenant=tenant, alert=_one(PriceAlert, tenant, alert_id), now=timezone.now(), **given
+                tenant=tenant,
+                alert=get_object_or_404(PriceAlert, enterprise_id=tenant.id, pk=alert_id),
+                now=timezone.now(),
+                **given,
             )
-        return _answer(serializers.AlertSerializer(changed).data)
+        return answered(serializers.AlertSerializer(changed).data)
 
     @extend_schema(
         operation_id="remove_alert",
@@ -483,9 +464,7 @@ class AlertEventsView(TripsView):
     def get(self, request: Request, alert_id: UUID) -> HttpResponseBase:
         page = Page.of(request, {})
         with _home(request) as tenant:
-            alert = _one(PriceAlert, tenant, alert_id)
-            rows, following = page.cut(
-                AlertEvent.objects.filter(enterprise_id=tenant.id, alert=alert)
-            )
-            told = serializers.AlertEventSerializer(rows, many=True).data
-        return conditional(request, Answer.of(encoded(page_document(list(told), following))))
+            alert = get_object_or_404(PriceAlert, enterprise_id=tenant.id, pk=alert_id)
+            rows = AlertEvent.objects.filter(enterprise_id=tenant.id, alert=alert)
+            document = page.document(rows, serializers.AlertEventSerializer)
+        return current(request, document)

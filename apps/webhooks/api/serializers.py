@@ -80,6 +80,9 @@ class NothingSerializer(serializers.Serializer[None]):
 
 class DeliverySerializer(serializers.ModelSerializer[WebhookDelivery]):
     body = serializers.SerializerMethodField(help_text="What is sent.")
+    next_attempt_at = serializers.DateTimeField(
+        source="due_at", allow_null=True, help_text="null unless it is pending."
+    )
 
     class Meta:
         model = WebhookDelivery

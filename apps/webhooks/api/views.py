@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,14 +22,13 @@ from apps.webhooks import operations
 from apps.webhooks.api import serializers
 from apps.webhooks.models import Event, WebhookDelivery, WebhookEndpoint
 from layoverhq import context
-from layoverhq.answers import Answer, conditional, encoded, response_of
+from layoverhq.answers import answered, current
 from layoverhq.members import VERSION, Body, integer, one_of, some_of, text
-from layoverhq.openapi import JSON, problem_responses
+from layoverhq.openapi import IF_NONE_MATCH, JSON, NOT_MODIFIED, REMOVES, problem_responses
 from layoverhq.paging import (
     PAGE_PARAMETERS,
     VERSION_PARAMETER,
     Page,
-    page_document,
     query_of,
     version_of,
 )
@@ -58,20 +57,6 @@ CHANGED = Body(
 ROTATION = Body({"overlap_hours": integer(0, operations.MAXIMUM_OVERLAP_HOURS)})
 NOTHING = Body({})
 
-REMOVES: dict[Any, Any] = {
-    204: OpenApiResponse(description="It is gone."),
-    **problem_responses(400, 401, 403, 404, 409, 503),
-}
-NOT_MODIFIED: dict[Any, Any] = {
-    304: OpenApiResponse(description="What you have still holds; no body.")
-}
-IF_NONE_MATCH = OpenApiParameter(
-    "If-None-Match",
-    type=str,
-    location=OpenApiParameter.HEADER,
-    description="Entity tags of answers that you have: 304 if one of them still is the answer.",
-)
-
 
 class WebhooksView(APIView):
     """Of what a key may read or write with the scopes of webhooks."""
@@ -93,23 +78,13 @@ def _acting(request: Request) -> Iterator[TenantRef]:
 
 
 def _endpoint(tenant: TenantRef, webhook_id: UUID) -> WebhookEndpoint:
-    found = WebhookEndpoint.objects.filter(enterprise_id=tenant.id, pk=webhook_id).first()
-    if found is None:
-        raise Http404
-    return found
+    return get_object_or_404(WebhookEndpoint, enterprise_id=tenant.id, pk=webhook_id)
 
 
 def _delivery(tenant: TenantRef, webhook_id: UUID, delivery_id: UUID) -> WebhookDelivery:
-    found = WebhookDelivery.objects.filter(
-        enterprise_id=tenant.id, endpoint_id=webhook_id, pk=delivery_id
-    ).first()
-    if found is None:
-        raise Http404
-    return found
-
-
-def _answer(document: Any, *, status: int = 200) -> HttpResponse:
-    return response_of(Answer.of(encoded(document)), status=status)
+    return get_object_or_404(
+        WebhookDelivery, enterprise_id=tenant.id, endpoint_id=webhook_id, pk=delivery_id
+    )
 
 
 def _with_secret(made: operations.NewSecret) -> dict[str, Any]:
@@ -131,9 +106,9 @@ class WebhookListView(WebhooksView):
     def get(self, request: Request) -> HttpResponseBase:
         page = Page.of(request, {})
         with _acting(request) as tenant:
-            rows, following = page.cut(WebhookEndpoint.objects.filter(enterprise_id=tenant.id))
-            shown = serializers.WebhookSerializer(rows, many=True).data
-        return conditional(request, Answer.of(encoded(page_document(list(shown), following))))
+            rows = WebhookEndpoint.objects.filter(enterprise_id=tenant.id)
+            document = page.document(rows, serializers.WebhookSerializer)
+        return current(request, document)
 
     @extend_schema(
         operation_id="add_webhook",
@@ -149,7 +124,7 @@ class WebhookListView(WebhooksView):
         given = NEW.read(request.data)
         with _acting(request) as tenant:
             made = operations.add_endpoint(tenant=tenant, **given)
-        return _answer(_with_secret(made), status=201)
+        return answered(_with_secret(made), status=201)
 
 
 class WebhookView(WebhooksView):
@@ -167,7 +142,7 @@ class WebhookView(WebhooksView):
         query_of(request)
         with _acting(request) as tenant:
             shown = serializers.WebhookSerializer(_endpoint(tenant, webhook_id)).data
-        return conditional(request, Answer.of(encoded(shown)))
+        return current(request, shown)
 
     @extend_schema(
         operation_id="change_webhook",
@@ -184,7 +159,7 @@ class WebhookView(WebhooksView):
         with _acting(request) as tenant:
             endpoint = _endpoint(tenant, webhook_id)
             changed = operations.change_endpoint(endpoint=endpoint, **given)
-        return _answer(serializers.WebhookSerializer(changed).data)
+        return answered(serializers.WebhookSerializer(changed).data)
 
     @extend_schema(
         operation_id="remove_webhook",
@@ -216,7 +191,7 @@ class WebhookPingView(WebhooksView):
         with _acting(request) as tenant:
             sent = operations.ping(endpoint=_endpoint(tenant, webhook_id), now=timezone.now())
             sent.refresh_from_db()
-        return _answer(serializers.DeliverySerializer(sent).data, status=202)
+        return answered(serializers.DeliverySerializer(sent).data, status=202)
 
 
 class WebhookSecretView(WebhooksView):
@@ -237,7 +212,7 @@ class WebhookSecretView(WebhooksView):
             made = operations.rotate_secret(
                 endpoint=_endpoint(tenant, webhook_id), overlap_hours=hours, now=timezone.now()
             )
-        return _answer(_with_secret(made))
+        return answered(_with_secret(made))
 
 
 class DeliveryListView(WebhooksView):
@@ -263,13 +238,11 @@ class DeliveryListView(WebhooksView):
         page = Page.of(request, {"status": one_of(WebhookDelivery.Status.values)})
         with _acting(request) as tenant:
             endpoint = _endpoint(tenant, webhook_id)
-            rows, following = page.cut(
-                WebhookDelivery.objects.filter(
-                    enterprise_id=tenant.id, endpoint=endpoint, **page.filters
-                )
+            rows = WebhookDelivery.objects.filter(
+                enterprise_id=tenant.id, endpoint=endpoint, **page.filters
             )
-            shown = serializers.DeliverySerializer(rows, many=True).data
-        return conditional(request, Answer.of(encoded(page_document(list(shown), following))))
+            document = page.document(rows, serializers.DeliverySerializer)
+        return current(request, document)
 
 
 class DeliveryView(WebhooksView):
@@ -287,7 +260,7 @@ class DeliveryView(WebhooksView):
         query_of(request)
         with _acting(request) as tenant:
             shown = serializers.DeliverySerializer(_delivery(tenant, webhook_id, delivery_id)).data
-        return conditional(request, Answer.of(encoded(shown)))
+        return current(request, shown)
 
 
 class DeliveryReplayView(WebhooksView):
@@ -307,4 +280,4 @@ class DeliveryReplayView(WebhooksView):
             replayed = operations.replay_delivery(
                 delivery=_delivery(tenant, webhook_id, delivery_id), now=timezone.now()
             )
-        return _answer(serializers.DeliverySerializer(replayed).data, status=202)
+        return answered(serializers.DeliverySerializer(replayed).data, status=202)

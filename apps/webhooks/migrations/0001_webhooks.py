@@ -263,7 +263,7 @@ class Migration(migrations.Migration):
                 name="webhook_deliveries_status_known",
             ),
         ),
-        InstallSQL("webhooks", "webhook_tables", digest="89979ef9091399a9"),
+        InstallSQL("webhooks", "webhook_tables", digest="e23146d0dfe9fdd4"),
         DeclareConfig(
             "webhooks.disable_after",
             default_value=72,

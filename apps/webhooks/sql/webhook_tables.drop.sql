@@ -1,5 +1,7 @@
 drop function public.claim_webhook_deliveries(uuid, integer, integer, interval);
 alter table public.webhook_deliveries drop constraint webhook_deliveries_endpoint;
+drop trigger webhook_deliveries_audit_ping on public.webhook_deliveries;
+drop trigger webhook_deliveries_audit_replay on public.webhook_deliveries;
 drop trigger webhook_endpoints_audit on public.webhook_endpoints;
 drop trigger webhook_endpoints_audit_truncate on public.webhook_endpoints;
 do $$

@@ -22,9 +22,24 @@ select public.enable_audit(
     ignored => '{failing_since,failures,last_success_at,last_failure_at,last_error,updated_at}'
 );
 
--- Takes deliveries that are due, at most `each` of one endpoint, so that a slow one does not hold
--- up the others; nobody else gets them before `lease` has passed. Called by
--- apps.webhooks.delivering.
+-- Of deliveries only what somebody asks for is an event, with the reason: that one is sent again, or
+-- a trial is. What is told, and each attempt, are none.
+create trigger webhook_deliveries_audit_replay
+    after update of status on public.webhook_deliveries
+    for each row when (old.status <> 'pending' and new.status = 'pending')
+    execute function public.audit_trigger_function(
+        '{"key": ["id"], "redacted": ["body", "last_excerpt"], "ignored": [], "tenant": "enterprise_id"}'
+    );
+create trigger webhook_deliveries_audit_ping
+    after insert on public.webhook_deliveries
+    for each row when (new.event = 'webhook.ping')
+    execute function public.audit_trigger_function(
+        '{"key": ["id"], "redacted": ["body", "last_excerpt"], "ignored": [], "tenant": "enterprise_id"}'
+    );
+
+-- Takes deliveries that are due, at most `each` of one endpoint, and none of one that another
+-- worker is at, so that a slow one holds up neither the others nor every worker; nobody else gets
+-- them before `lease` has passed. Called by apps.webhooks.delivering.
 create function public.claim_webhook_deliveries(
     worker uuid, most integer, each integer, lease interval
 ) returns setof public.webhook_deliveries
@@ -56,7 +71,16 @@ begin atomic
                         and e.id = w.endpoint_id
                         and e.status = 'active'
                     join enterprises o on o.id = w.enterprise_id and o.status = 'active'
-                    where w.status = 'pending' and w.next_attempt_at <= clock_timestamp()
+                    where w.status = 'pending'
+                        and w.next_attempt_at <= clock_timestamp()
+                        and w.endpoint_id not in (
+                            select held.endpoint_id
+                            from webhook_deliveries held
+                            where held.status = 'pending'
+                                and held.claim is not null
+                                and held.next_attempt_at > clock_timestamp()
+                                and held.next_attempt_at <= clock_timestamp() + lease
+                        )
                 ) as numbered
                 where numbered.place <= each
                 order by numbered.next_attempt_at

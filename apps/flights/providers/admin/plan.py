@@ -23,7 +23,7 @@ from apps.flights.providers.admin.providers import fetches_url
 from apps.flights.providers.models import ProviderRoute
 from apps.flights.providers.operations import save_route, set_routes_active
 from apps.flights.providers.queries import Freshness, freshness
-from layoverhq.keyset import TextFilter
+from layoverhq.keyset import EnterpriseFilter, TextFilter
 from layoverhq.model_admin import OperationAdmin, ReasonedChange, pill
 
 
@@ -39,13 +39,6 @@ class OriginFilter(TextFilter):
 class DestinationFilter(OriginFilter):
     title = "destination"
     parameter_name = field = "destination"
-
-
-class EnterpriseFilter(TextFilter):
-    title = "enterprise"
-    parameter_name = "enterprise"
-    placeholder = "slug"
-    field = "enterprise__slug"
 
 
 def _code(name: str) -> forms.CharField:
