@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     ]
     operations = [
         migrations.SeparateDatabaseAndState(
-            database_operations=[InstallSQL("flights", "offer_imports", digest="79484ae0e1c4cbf9")],
+            database_operations=[InstallSQL("flights", "offer_imports", digest="dd16cc23acb4fc5c")],
             state_operations=[
                 migrations.CreateModel(
                     name="OfferImport",

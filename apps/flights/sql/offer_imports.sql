@@ -130,107 +130,140 @@ create function public.merge_imported_offers(
 language plpgsql
 set search_path = public, pg_temp
 set work_mem = '64MB'
+-- Nobody has analysed what is staged; hashes join it well.
+set enable_nestloop = off
+set enable_mergejoin = off
 as $$
 declare
     staged bigint;
+    -- An offer's id ends with its line: uuidv7() of each would ask the kernel for random bits.
+    seed constant text := left(uuidv7()::text, 28);
 begin
     perform from enterprises where id = buyer and status in ('active', 'suspended') for share;
     if not found then
         raise exception 'enterprise % takes no offers', buyer
             using errcode = 'object_not_in_prerequisite_state';
     end if;
-
-    analyze pg_temp.imported_offers (line, search_hash);
     select count(*) into staged from pg_temp.imported_offers;
 
-    -- Whoever joins row by row through an index walks over what this statement inserts itself. Only
-    -- with many offers standing, whose number the planner knows, is that the better way.
-    perform set_config(
-        'enable_nestloop',
-        case
-            when staged < 1000 or exists (
-                select from enterprise_flights where enterprise_id = buyer offset 100000
-            ) then 'on'
-            else 'off'
-        end,
-        true
-    );
-
-    -- Arrays do not pass through `merged`: what they weigh there costs more than the join.
-    with merged as (
-        merge into enterprise_flights e
-        using pg_temp.imported_offers s
-        on e.enterprise_id = buyer and e.search_hash = s.search_hash and not e.modelled
-        when matched and (
-            -- A fare in another currency keeps the rate that it was loaded at.
-            coalesce(e.fare_minor, e.price_minor), e.fare_currency, e.expires_at, e.layovers,
-            e.segments::text
-        ) is distinct from (
-            coalesce(s.fare_minor, s.price_minor), s.fare_currency, s.expires_at, s.layovers,
-            s.segments::text
-        ) then update set
-            price_minor = s.price_minor, fare_minor = s.fare_minor,
-            fare_currency = s.fare_currency, rate_date = s.rate_date, expires_at = s.expires_at,
-            usable_minutes = (array_sort(s.layover_usable, true))[1],
-            daylight_minutes = (array_sort(s.layover_daylight, true))[1],
-            overnight = true = any(s.layover_overnight), self_transfer = s.self_transfer,
-            terminal_change = s.terminal_change, layovers = s.layovers, segments = s.segments,
-            seen_at = now()
-        when not matched then insert (
-            enterprise_id, search_hash, provider, departure_at, arrival_at, expires_at,
+    -- What stands is found by the index that forbids it twice, whatever the planner knows of a
+    -- table that this transaction fills.
+    with entered as (
+        insert into enterprise_flights (
+            id, enterprise_id, search_hash, provider, departure_at, arrival_at, expires_at,
             departure_day, departure_minute, duration_minutes, price_minor, price_currency,
             fare_minor, fare_currency, rate_date, origin_airport, destination_airport,
             layover_count, layover_min_minutes, layover_max_minutes, usable_minutes,
             daylight_minutes, overnight, self_transfer, terminal_change, carriers, cabin,
             layover_airports, layovers, segments
-        ) values (
-            buyer, s.search_hash, s.provider, s.departure_at, s.arrival_at, s.expires_at,
-            s.departure_day, s.departure_minute, s.duration_minutes, s.price_minor,
-            s.price_currency, s.fare_minor, s.fare_currency, s.rate_date, s.origin_airport,
-            s.destination_airport, cardinality(s.layover_airports),
+        )
+        select
+            (seed || lpad(to_hex(s.line), 8, '0'))::uuid, buyer, s.search_hash, s.provider,
+            s.departure_at, s.arrival_at, s.expires_at, s.departure_day, s.departure_minute,
+            s.duration_minutes, s.price_minor, s.price_currency, s.fare_minor, s.fare_currency,
+            s.rate_date, s.origin_airport, s.destination_airport, cardinality(s.layover_airports),
             (array_sort(s.layover_minutes))[1], (array_sort(s.layover_minutes, true))[1],
             (array_sort(s.layover_usable, true))[1], (array_sort(s.layover_daylight, true))[1],
             true = any(s.layover_overnight), s.self_transfer, s.terminal_change, s.carriers,
             s.cabin, s.layover_airports, s.layovers, s.segments
-        )
-        returning merge_action() as action, s.line, e.id as flight_id
+        from pg_temp.imported_offers s
+        on conflict (enterprise_id, search_hash) where not modelled do nothing
+        returning id, search_hash
     ), places as (
-        select
-            m.action, m.flight_id, s.departure_day, l.position, l.airport, l.minutes, l.usable,
-            l.daylight, l.overnight
-        from merged m
-        join pg_temp.imported_offers s using (line)
-        cross join lateral unnest(
-            s.layover_airports, s.layover_minutes, s.layover_usable, s.layover_daylight,
-            s.layover_overnight
-        ) with ordinality as l (airport, minutes, usable, daylight, overnight, position)
-    ), entered as (
         insert into flight_layovers (
             enterprise_id, departure_day, flight_id, position, airport, minutes, usable_minutes,
             daylight_minutes, overnight
         )
         select
-            buyer, p.departure_day, p.flight_id, p.position, p.airport, p.minutes, p.usable,
-            p.daylight, p.overnight
-        from places p
-        where p.action = 'INSERT'
-    ), moved as (
-        -- Times and places are part of what makes an offer the same; what they leave is not.
-        update flight_layovers f
-        set usable_minutes = p.usable, daylight_minutes = p.daylight, overnight = p.overnight
-        from places p
-        where p.action = 'UPDATE' and f.departure_day = p.departure_day
-            and f.flight_id = p.flight_id and f.position = p.position
-            and (f.usable_minutes, f.daylight_minutes, f.overnight)
-                is distinct from (p.usable, p.daylight, p.overnight)
+            buyer, s.departure_day, e.id, generate_subscripts(s.layover_airports, 1),
+            unnest(s.layover_airports), unnest(s.layover_minutes), unnest(s.layover_usable),
+            unnest(s.layover_daylight), unnest(s.layover_overnight)
+        from entered e
+        join pg_temp.imported_offers s using (search_hash)
     )
-    select
-        count(*) filter (where m.action = 'INSERT'),
-        count(*) filter (where m.action = 'UPDATE')
-    into inserted, updated
-    from merged m;
+    select count(*) into inserted from entered;
+
+    updated := case when inserted < staged then restate_imported_offers(buyer) else 0 end;
     unchanged := staged - inserted - updated;
     truncate pg_temp.imported_offers;
+end
+$$;
+
+-- Writes what is staged over the enterprise's offers that differ; returns how many.
+create function public.restate_imported_offers(buyer uuid) returns bigint
+language plpgsql
+set search_path = public, pg_temp
+set work_mem = '64MB'
+set enable_nestloop = off
+-- Of the indexes that begin with the enterprise the planner, which may think that it has no offers,
+-- then takes the one that is in the order of hashes.
+set enable_sort = off
+as $$
+declare
+    hashes uuid[];
+    changed uuid[];
+    lines bigint[];
+begin
+    select array_agg(search_hash) into hashes from pg_temp.imported_offers;
+    select array_agg(e.id), array_agg(s.line) into changed, lines
+    from (
+        select
+            id, search_hash, price_minor, fare_minor, fare_currency, expires_at, layovers, segments
+        from enterprise_flights
+        where enterprise_id = buyer and search_hash = any (hashes) and not modelled
+        order by search_hash
+    ) as e
+    join pg_temp.imported_offers s using (search_hash)
+    -- A fare in another currency keeps the rate that it was loaded at.
+    where (
+        coalesce(e.fare_minor, e.price_minor), e.fare_currency, e.expires_at, e.layovers,
+        e.segments::text
+    ) is distinct from (
+        coalesce(s.fare_minor, s.price_minor), s.fare_currency, s.expires_at, s.layovers,
+        s.segments::text
+    );
+    if changed is null then
+        return 0;
+    end if;
+
+    update enterprise_flights e
+    set price_minor = s.price_minor, fare_minor = s.fare_minor, fare_currency = s.fare_currency,
+        rate_date = s.rate_date, expires_at = s.expires_at,
+        usable_minutes = (array_sort(s.layover_usable, true))[1],
+        daylight_minutes = (array_sort(s.layover_daylight, true))[1],
+        overnight = true = any(s.layover_overnight), self_transfer = s.self_transfer,
+        terminal_change = s.terminal_change, layovers = s.layovers, segments = s.segments,
+        seen_at = now()
+    from pg_temp.imported_offers s
+    where e.enterprise_id = buyer and e.id = any (changed) and e.search_hash = s.search_hash;
+    perform restate_imported_layovers(changed, lines);
+    return cardinality(changed);
+end
+$$;
+
+-- Writes what the layovers of some offers leave for the city, where it differs. Times and places
+-- are part of what makes an offer the same.
+create function public.restate_imported_layovers(flight_ids uuid[], lines bigint[]) returns void
+language plpgsql
+set search_path = public, pg_temp
+set enable_nestloop = on
+as $$
+begin
+    with places as (
+        select
+            c.flight_id, s.departure_day, generate_subscripts(s.layover_airports, 1) as position,
+            unnest(s.layover_usable) as usable, unnest(s.layover_daylight) as daylight,
+            unnest(s.layover_overnight) as overnight
+        from unnest(flight_ids, lines) as c (flight_id, line)
+        join pg_temp.imported_offers s using (line)
+    )
+    update flight_layovers f
+    set usable_minutes = p.usable, daylight_minutes = p.daylight, overnight = p.overnight
+    from places p
+    where f.departure_day = p.departure_day and f.flight_id = p.flight_id
+        and f.position = p.position
+        and (f.usable_minutes, f.daylight_minutes, f.overnight)
+            is distinct from (p.usable, p.daylight, p.overnight);
 end
 $$;
 
@@ -248,7 +281,12 @@ $$;
 
 revoke execute on function public.open_import_staging() from public;
 revoke execute on function public.merge_imported_offers(uuid) from public;
+revoke execute on function public.restate_imported_offers(uuid) from public;
+revoke execute on function public.restate_imported_layovers(uuid[], bigint[]) from public;
 revoke execute on function public.enter_import_rejects(uuid, uuid) from public;
 grant execute on function public.open_import_staging() to layoverhq_operator;
 grant execute on function public.merge_imported_offers(uuid) to layoverhq_operator;
+grant execute on function public.restate_imported_offers(uuid) to layoverhq_operator;
+grant execute on function public.restate_imported_layovers(uuid[], bigint[])
+    to layoverhq_operator;
 grant execute on function public.enter_import_rejects(uuid, uuid) to layoverhq_operator;
