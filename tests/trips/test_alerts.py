@@ -197,7 +197,7 @@ def test_search__bounds_the_price_in_another_currency__keeps_its_meaning(
 
 def test_search__no_rate_for_its_bounds__is_noted(enterprise, shop, monkeypatch):
     def none(currency: str) -> Any:
-        raise NoRate(currency)
+        raise NoRate(currency, "Prices in JPY")
 
     monkeypatch.setattr(queries, "shown", none)
     search = save_search(enterprise, shop, currency="JPY", price="..45000")
