@@ -97,7 +97,9 @@ class RefusingFilterSerializer(serializers.Serializer[None]):
         help_text="Or `policy`, for what your enterprise's configuration forbids."
     )
     refused = serializers.IntegerField(help_text="Offers that it refuses.")
-    found_without = serializers.IntegerField(help_text="Offers that it alone refuses.")
+    found_without = serializers.IntegerField(
+        help_text="Offers that would be found if it alone were left out."
+    )
 
 
 class EmptySerializer(serializers.Serializer[None]):

@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                 InstallSQL("flights", "search_offers", digest="029f30139eca0846"),
                 InstallSQL("flights", "search_matches", digest="c592dda781bd4d01"),
                 InstallSQL("flights", "search_score", digest="9f9ba3dde7865a5a"),
-                InstallSQL("flights", "search_flights", digest="948fd151b41c819e"),
+                InstallSQL("flights", "search_flights", digest="b5b704db4d0a7d3b"),
             ],
             state_operations=[
                 migrations.CreateModel(

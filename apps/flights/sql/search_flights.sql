@@ -81,7 +81,7 @@ set plan_cache_mode = force_generic_plan
 set search_path = public, pg_temp
 begin atomic
     with standing as materialized (
-        select o as offer
+        select o.*
         from flight_offers o
         where o.origin_airport = asked.origin
             and o.destination_airport = asked.destination
@@ -94,20 +94,21 @@ begin atomic
             jsonb_populate_record(null::flight_search, f.value -> 'alone') as alone,
             jsonb_populate_record(null::flight_search, f.value -> 'without') as rest
         from jsonb_each(filters) as f
+    ), judged as materialized (
+        -- Materialised, so that each search is tried once an offer.
+        select
+            f.parameter,
+            offer_matches(row(s.*)::flight_offers, f.beside)
+            and offer_matches(row(s.*)::flight_offers, f.alone) is not true as is_refused,
+            offer_matches(row(s.*)::flight_offers, f.rest) as is_found
+        from standing s
+        cross join searches f
     ), told as (
         select
             parameter,
-            count(*) filter (where is_refused or is_found) as refused,
+            count(*) as refused,
             count(*) filter (where is_found) as found_without
-        from (
-            select
-                f.parameter,
-                offer_matches(s.offer, f.beside) and offer_matches(s.offer, f.alone) is not true
-                    as is_refused,
-                offer_matches(s.offer, f.rest) as is_found
-            from standing s
-            cross join searches f
-        ) as each
+        from judged
         where is_refused or is_found
         group by parameter
     )
