@@ -102,7 +102,8 @@ class Stack:
     """
 
     def __init__(self, directory: Path, *, durable: bool = True, say: Say = _to_stderr) -> None:
-        self.directory = directory.absolute()
+        # Processes are told by the folder they run in, which the kernel names without links.
+        self.directory = directory.resolve()
         self.durable = durable
         self.say = say
 

@@ -124,6 +124,21 @@ def test_start__running_servers__are_kept(stack: Stack) -> None:
     assert pids(stack) == before
 
 
+def test_start__by_a_link_to_its_folder__finds_its_servers_again(
+    stack: Stack, tmp_path: Path
+) -> None:
+    stack.directory.mkdir(exist_ok=True)
+    link = tmp_path / "data"
+    link.symlink_to(stack.directory)
+    linked = Stack(link, durable=False)
+    first = linked.start()
+    before = pids(linked)
+
+    assert linked.start() == first
+    assert stack.start() == first
+    assert pids(linked) == before
+
+
 def test_start__servers_killed__repairs_without_losing_what_was_committed(stack: Stack) -> None:
     stack.durable = True
     write(stack.start())
