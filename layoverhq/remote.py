@@ -154,7 +154,7 @@ class RemoteClient:
         except TIMEOUTS as error:
             detail = "It did not answer in time."
             if self._deadline.left <= 0:
-                detail = f"Its answer was not whole after {self._limits.total:g} s."
+                detail = f"It had not answered in full after {self._limits.total:g} s."
             raise RemoteFault("timeout", detail) from error
         except CONNECTION_FAULTS as error:
             detail = f"The connection failed: {type(error).__name__}."

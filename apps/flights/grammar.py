@@ -137,8 +137,8 @@ class FlightSearch:
         return hashlib.blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()
 
 
-class _Refused(Exception):
-    """A value cannot be used; carries the code and the sentence."""
+class Unusable(Exception):
+    """A parameter's value cannot be used: the code and the sentence."""
 
     def __init__(self, detail: str, code: str = "invalid") -> None:
         super().__init__(detail)
@@ -162,11 +162,11 @@ def parse_flight_search(
         if field in values:
             try:
                 parsed[field] = parse(values[field])
-            except _Refused as refused:
+            except Unusable as refused:
                 errors.append(FieldError(field, refused.code, refused.detail))
 
     def airport(text: str) -> str:
-        return _airport(text, zones)
+        return known_airport(text, zones)
 
     read("origin", airport)
     read("destination", airport)
@@ -174,14 +174,14 @@ def parse_flight_search(
     read("max_layovers", lambda text: _count(text, 0, MAXIMUM_LAYOVERS))
     read("via", lambda text: _airports(text, zones))
     read("exclude", lambda text: _airports(text, zones))
-    read("layover", lambda text: _bounds(text, _minutes))
-    read("duration", lambda text: _bounds(text, _minutes))
+    read("layover", lambda text: _bounds(text, minutes_of))
+    read("duration", lambda text: _bounds(text, minutes_of))
     read("currency", _currency)
     currency = parsed.get("currency", BASE_CURRENCY)
     read("price", lambda text: _bounds(text, lambda amount: _price(amount, currency)))
     read("depart", lambda text: _bounds(text, _time_of_day))
     read("flexible_days", lambda text: _count(text, 0, MAXIMUM_FLEXIBLE_DAYS))
-    read("usable", lambda text: _bounds(text, _minutes))
+    read("usable", lambda text: _bounds(text, minutes_of))
     read("daylight", lambda text: _choice(text, {"true": True, "false": False}))
     read("carriers", _carriers)
     read("exclude_carriers", _carriers)
@@ -268,76 +268,78 @@ def _contradictions(
         )
 
 
-def _airport(text: str, zones: Mapping[str, str]) -> str:
+def known_airport(text: str, zones: Mapping[str, str]) -> str:
+    """Return the airport that a text names. Raises Unusable."""
     if not re.fullmatch(AIRPORT_PATTERN, text):
-        raise _Refused("Give one IATA code in capitals, such as SFO.")
+        raise Unusable("Give one IATA code in capitals, such as SFO.")
     if text not in zones:
-        raise _Refused(f"No airport {text} is known.", "unknown_airport")
+        raise Unusable(f"No airport {text} is known.", "unknown_airport")
     return text
 
 
 def _airports(text: str, zones: Mapping[str, str]) -> tuple[str, ...]:
     codes = text.split(",")
     if len(codes) > MAXIMUM_AIRPORTS:
-        raise _Refused(f"At most {MAXIMUM_AIRPORTS} airports.", "too_many")
+        raise Unusable(f"At most {MAXIMUM_AIRPORTS} airports.", "too_many")
     if not all(re.fullmatch(AIRPORT_PATTERN, code) for code in codes):
-        raise _Refused("Give IATA codes in capitals with commas between, such as DEN,ORD.")
+        raise Unusable("Give IATA codes in capitals with commas between, such as DEN,ORD.")
     if strangers := sorted(set(codes) - zones.keys()):
-        raise _Refused(f"No such airport is known: {', '.join(strangers)}.", "unknown_airport")
+        raise Unusable(f"No such airport is known: {', '.join(strangers)}.", "unknown_airport")
     return tuple(sorted(set(codes)))
 
 
 def _date(text: str) -> date:
     if not re.fullmatch(DATE_PATTERN, text):
-        raise _Refused("Give a date such as 2026-03-01.")
+        raise Unusable("Give a date such as 2026-03-01.")
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise _Refused("There is no such day.", "impossible_date") from None
+        raise Unusable("There is no such day.", "impossible_date") from None
 
 
 def _count(text: str, low: int, high: int) -> int:
     if not re.fullmatch(r"[0-9]{1,3}", text) or not low <= int(text) <= high:
-        raise _Refused(f"Give a whole number from {low} to {high}.")
+        raise Unusable(f"Give a whole number from {low} to {high}.")
     return int(text)
 
 
 def _choice(text: str, choices: Mapping[str, T]) -> T:
     if text not in choices:
-        raise _Refused(f"Give one of {', '.join(choices)}.")
+        raise Unusable(f"Give one of {', '.join(choices)}.")
     return choices[text]
 
 
 def _carriers(text: str) -> tuple[str, ...]:
     codes = text.split(",")
     if len(codes) > MAXIMUM_CARRIERS:
-        raise _Refused(f"At most {MAXIMUM_CARRIERS} airlines.", "too_many")
+        raise Unusable(f"At most {MAXIMUM_CARRIERS} airlines.", "too_many")
     if not all(re.fullmatch(CARRIER_PATTERN, code) for code in codes):
-        raise _Refused("Give IATA codes of airlines with commas between, such as UA,B6.")
+        raise Unusable("Give IATA codes of airlines with commas between, such as UA,B6.")
     return tuple(sorted(set(codes)))
 
 
 def _currency(text: str) -> str:
     if text not in CURRENCIES:
-        raise _Refused("Give a currency of ISO 4217 in capitals, such as EUR.", "unknown_currency")
+        raise Unusable("Give a currency of ISO 4217 in capitals, such as EUR.", "unknown_currency")
     return text
 
 
 def _bounds(text: str, parse: Callable[[str], int]) -> Bounds[int]:
     low_text, dots, high_text = text.partition("..")
     if not dots or not (low_text or high_text):
-        raise _Refused("Give a range: low..high, low.. or ..high.")
+        raise Unusable("Give a range: low..high, low.. or ..high.")
     low = parse(low_text) if low_text else None
     high = parse(high_text) if high_text else None
     if low is not None and high is not None and low > high:
-        raise _Refused("The range is upside down.", "upside_down")
+        raise Unusable("The range is upside down.", "upside_down")
     return Bounds(low, high)
 
 
-def _minutes(text: str) -> int:
+def minutes_of(text: str) -> int:
+    """Return the minutes of such as 8h30m. Raises Unusable."""
     # re.ASCII is not needed: [0-9] never matches other scripts' digits, where int() takes them.
     if not re.fullmatch(MINUTES_PATTERN, text):
-        raise _Refused("Give minutes such as 8h, 8h30m, 90m or 90.")
+        raise Unusable("Give minutes such as 8h, 8h30m, 90m or 90.")
     hours, has_hours, rest = text.rpartition("h")
     return (
         int(hours or 0) * 60 + int(rest.removesuffix("m") or 0)
@@ -348,18 +350,18 @@ def _minutes(text: str) -> int:
 
 def _price(text: str, currency: str) -> int:
     if not re.fullmatch(PRICE_PATTERN, text):
-        raise _Refused("Give an amount such as 400 or 99.50.")
+        raise Unusable("Give an amount such as 400 or 99.50.")
     return int(Decimal(text).scaleb(DECIMALS.get(currency, 2)))
 
 
 def _time_of_day(text: str) -> int:
     if not re.fullmatch(TIME_PATTERN, text):
-        raise _Refused("Give a time of day such as 06:00.")
+        raise Unusable("Give a time of day such as 06:00.")
     return int(text[:2]) * 60 + int(text[3:])
 
 
 def _cursor(text: str) -> tuple[str, Position]:
     if not re.fullmatch(CURSOR_PATTERN, text):
-        raise _Refused("This is no cursor of a search.", "malformed_cursor")
+        raise Unusable("This is no cursor of a search.", "malformed_cursor")
     digest, key, offer = text.split(".")
     return digest, Position(int(key), UUID(offer))

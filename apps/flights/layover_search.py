@@ -84,10 +84,10 @@ def parse_layover_search(
     """Parse a query string as WSGI hands it over. Raises InvalidInput with every faulty field."""
     errors: list[FieldError] = []
     parsers: dict[str, Callable[[str], Any]] = {
-        "airport": lambda text: grammar._airport(text, zones),
+        "airport": lambda text: grammar.known_airport(text, zones),
         "date": lambda text: _day(text, now),
-        "origin": lambda text: grammar._airport(text, zones),
-        "destination": lambda text: grammar._airport(text, zones),
+        "origin": lambda text: grammar.known_airport(text, zones),
+        "destination": lambda text: grammar.known_airport(text, zones),
         "layover": _minute_bounds,
         "usable": _minute_bounds,
         "daylight": lambda text: grammar._choice(text, {"true": True, "false": False}),
@@ -101,7 +101,7 @@ def parse_layover_search(
     for name, text in values.items():
         try:
             parsed[name] = parsers[name](text)
-        except grammar._Refused as refused:
+        except grammar.Unusable as refused:
             errors.append(FieldError(name, refused.code, refused.detail))
     faulty = {error.field for error in errors}
     errors += [
@@ -136,19 +136,19 @@ def _day(text: str, now: datetime) -> date:
     day = grammar._date(text)
     # Without a known origin only what is past everywhere on Earth is past.
     if day < (now - timedelta(hours=12)).date():
-        raise grammar._Refused("The date is past.", "past")
+        raise grammar.Unusable("The date is past.", "past")
     if day > (now + timedelta(days=grammar.HORIZON_DAYS)).date():
-        raise grammar._Refused(f"At most {grammar.HORIZON_DAYS} days from today.", "too_far")
+        raise grammar.Unusable(f"At most {grammar.HORIZON_DAYS} days from today.", "too_far")
     return day
 
 
 def _minute_bounds(text: str) -> Bounds[int]:
-    return grammar._bounds(text, grammar._minutes)
+    return grammar._bounds(text, grammar.minutes_of)
 
 
 def _cursor(text: str) -> tuple[str, LayoverPosition]:
     if not re.fullmatch(CURSOR_PATTERN, text):
-        raise grammar._Refused("This is no cursor of a search.", "malformed_cursor")
+        raise grammar.Unusable("This is no cursor of a search.", "malformed_cursor")
     digest, key, flight, position = text.split(".")
     return digest, LayoverPosition(int(key), UUID(flight), int(position))
 

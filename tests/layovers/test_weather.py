@@ -142,7 +142,7 @@ def test_fetch__service_hangs__ends_with_the_timeout() -> None:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         with (
             override_config({"weather.base_url": url, "weather.timeout": 0.2}),
-            pytest.raises(RemoteFault, match="not whole"),
+            pytest.raises(RemoteFault, match="in full"),
         ):
             fetch_weather(PLACES[:1])
 
