@@ -82,6 +82,10 @@ def with_hourly(place: dict[str, Any], **values: Any) -> dict[str, Any]:
     }
 
 
+def noon_of(place: dict[str, Any]) -> int:
+    return int(place["hourly"]["time"][12])
+
+
 def in_fahrenheit(place: dict[str, Any]) -> dict[str, Any]:
     return {**place, "hourly_units": {**place["hourly_units"], "temperature_2m": "°F"}}
 
@@ -104,6 +108,10 @@ def in_fahrenheit(place: dict[str, Any]) -> dict[str, Any]:
         (broken(lambda place: with_hourly(place, temperature_2m="warm")), "makes no sense"),
         (broken(lambda place: with_hourly(place, precipitation=-1)), "makes no sense"),
         (broken(lambda place: with_hourly(place, time=1_700_000_001)), "makes no sense"),
+        (broken(lambda place: with_hourly(place, time=noon_of(place))), "makes no sense"),
+        (broken(lambda place: with_hourly(place, time=1_700_002_800)), "makes no sense"),
+        (broken(lambda place: with_hourly(place, time=2**62)), "makes no sense"),
+        (broken(lambda place: with_hourly(place, time=3600 * 10**9)), "makes no sense"),
         (broken(in_fahrenheit), "makes no sense"),
     ],
 )  # fmt: skip
