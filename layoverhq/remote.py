@@ -28,6 +28,8 @@ from layoverhq.strict_json import STRICT_JSON, strictly
 LONGEST_WAIT_SECONDS: Final = 10.0
 EXCERPT: Final = 300
 CONCEALED: Final = "[credential]"
+# What is shorter stands in every text, and is nobody's credential.
+SHORTEST_SECRET: Final = 4
 # gzip and zlib, whichever the data begins with.
 _ANY_HEADER: Final = zlib.MAX_WBITS | 32
 
@@ -84,7 +86,7 @@ class RemoteClient:
         secrets: Iterable[str] = (),
     ) -> None:
         self.base_url = base_url
-        self.secrets = {secret for secret in secrets if secret}
+        self.secrets = set(secrets)
         self._limits = limits
         self._clock = clock
         self._admit = admit
@@ -154,7 +156,7 @@ class RemoteClient:
         except TIMEOUTS as error:
             detail = "It did not answer in time."
             if self._deadline.left <= 0:
-                detail = f"Its answer was not whole after {self._limits.total:g} s."
+                detail = f"It had not answered in full after {self._limits.total:g} s."
             raise RemoteFault("timeout", detail) from error
         except CONNECTION_FAULTS as error:
             detail = f"The connection failed: {type(error).__name__}."
@@ -222,7 +224,8 @@ class RemoteClient:
             body[: 10 * EXCERPT].decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
         )
         for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, CONCEALED)
+            if len(secret) >= SHORTEST_SECRET:
+                text = text.replace(secret, CONCEALED)
         return text[:EXCERPT]
 
 

@@ -137,7 +137,7 @@ class FlightSearch:
         return hashlib.blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()
 
 
-class Refused(Exception):
+class Unusable(Exception):
     """A value cannot be used; carries the code and the sentence, and no field's name."""
 
     def __init__(self, detail: str, code: str = "invalid") -> None:
@@ -162,7 +162,7 @@ def parse_flight_search(
         if field in values:
             try:
                 parsed[field] = parse(values[field])
-            except Refused as refused:
+            except Unusable as refused:
                 errors.append(FieldError(field, refused.code, refused.detail))
 
     def airport(text: str) -> str:
@@ -281,81 +281,81 @@ def _contradictions(
 
 
 def parse_airport(text: str, zones: Mapping[str, str]) -> str:
-    """Return the code of a known airport. Raises Refused."""
+    """Return the code of a known airport. Raises Unusable."""
     if not re.fullmatch(AIRPORT_PATTERN, text):
-        raise Refused("Give one IATA code in capitals, such as SFO.")
+        raise Unusable("Give one IATA code in capitals, such as SFO.")
     if text not in zones:
-        raise Refused(f"No airport {text} is known.", "unknown_airport")
+        raise Unusable(f"No airport {text} is known.", "unknown_airport")
     return text
 
 
 def _airports(text: str, zones: Mapping[str, str]) -> tuple[str, ...]:
     codes = text.split(",")
     if len(codes) > MAXIMUM_AIRPORTS:
-        raise Refused(f"At most {MAXIMUM_AIRPORTS} airports.", "too_many")
+        raise Unusable(f"At most {MAXIMUM_AIRPORTS} airports.", "too_many")
     if not all(re.fullmatch(AIRPORT_PATTERN, code) for code in codes):
-        raise Refused("Give IATA codes in capitals with commas between, such as DEN,ORD.")
+        raise Unusable("Give IATA codes in capitals with commas between, such as DEN,ORD.")
     if strangers := sorted(set(codes) - zones.keys()):
-        raise Refused(f"No such airport is known: {', '.join(strangers)}.", "unknown_airport")
+        raise Unusable(f"No such airport is known: {', '.join(strangers)}.", "unknown_airport")
     return tuple(sorted(set(codes)))
 
 
 def parse_date(text: str) -> date:
-    """Return a day, told as YYYY-MM-DD. Raises Refused."""
+    """Return a day, told as YYYY-MM-DD. Raises Unusable."""
     if not re.fullmatch(DATE_PATTERN, text):
-        raise Refused("Give a date such as 2026-03-01.")
+        raise Unusable("Give a date such as 2026-03-01.")
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise Refused("There is no such day.", "impossible_date") from None
+        raise Unusable("There is no such day.", "impossible_date") from None
 
 
 def parse_count(text: str, low: int, high: int) -> int:
-    """Return a whole number within both ends. Raises Refused."""
+    """Return a whole number within both ends. Raises Unusable."""
     if not re.fullmatch(r"[0-9]{1,3}", text) or not low <= int(text) <= high:
-        raise Refused(f"Give a whole number from {low} to {high}.")
+        raise Unusable(f"Give a whole number from {low} to {high}.")
     return int(text)
 
 
 def parse_choice(text: str, choices: Mapping[str, T]) -> T:
-    """Return what one of the words means. Raises Refused."""
+    """Return what one of the words means. Raises Unusable."""
     if text not in choices:
-        raise Refused(f"Give one of {', '.join(choices)}.")
+        raise Unusable(f"Give one of {', '.join(choices)}.")
     return choices[text]
 
 
 def _carriers(text: str) -> tuple[str, ...]:
     codes = text.split(",")
     if len(codes) > MAXIMUM_CARRIERS:
-        raise Refused(f"At most {MAXIMUM_CARRIERS} airlines.", "too_many")
+        raise Unusable(f"At most {MAXIMUM_CARRIERS} airlines.", "too_many")
     if not all(re.fullmatch(CARRIER_PATTERN, code) for code in codes):
-        raise Refused("Give IATA codes of airlines with commas between, such as UA,B6.")
+        raise Unusable("Give IATA codes of airlines with commas between, such as UA,B6.")
     return tuple(sorted(set(codes)))
 
 
 def _currency(text: str) -> str:
     if text not in CURRENCIES:
-        raise Refused("Give a currency of ISO 4217 in capitals, such as EUR.", "unknown_currency")
+        raise Unusable("Give a currency of ISO 4217 in capitals, such as EUR.", "unknown_currency")
     return text
 
 
 def parse_bounds(text: str, parse: Callable[[str], int]) -> Bounds[int]:
-    """Return a range whose ends `parse` reads. Raises Refused."""
+    """Return a range whose ends `parse` reads. Raises Unusable."""
     low_text, dots, high_text = text.partition("..")
     if not dots or not (low_text or high_text):
-        raise Refused("Give a range: low..high, low.. or ..high.")
+        raise Unusable("Give a range: low..high, low.. or ..high.")
     low = parse(low_text) if low_text else None
     high = parse(high_text) if high_text else None
     if low is not None and high is not None and low > high:
-        raise Refused("The range is upside down.", "upside_down")
+        raise Unusable("The range is upside down.", "upside_down")
     return Bounds(low, high)
 
 
 def parse_minutes(text: str) -> int:
-    """Return minutes. Raises Refused."""
+    """Return minutes. Raises Unusable."""
     # re.ASCII is not needed: [0-9] never matches other scripts' digits, where int() takes them.
     if not re.fullmatch(MINUTES_PATTERN, text):
-        raise Refused("Give minutes such as 8h, 8h30m, 90m or 90.")
+        raise Unusable("Give minutes such as 8h, 8h30m, 90m or 90.")
     hours, has_hours, rest = text.rpartition("h")
     return (
         int(hours or 0) * 60 + int(rest.removesuffix("m") or 0)
@@ -366,21 +366,21 @@ def parse_minutes(text: str) -> int:
 
 def _price(text: str, currency: str) -> int:
     if not re.fullmatch(PRICE_PATTERN, text):
-        raise Refused("Give an amount such as 400 or 99.50.")
+        raise Unusable("Give an amount such as 400 or 99.50.")
     decimals = DECIMALS.get(currency, 2)
     if len(text.partition(".")[2]) > decimals:
-        raise Refused(f"An amount of {currency} has {decimals} decimals.", "price_precision")
+        raise Unusable(f"An amount of {currency} has {decimals} decimals.", "price_precision")
     return int(Decimal(text).scaleb(decimals))
 
 
 def _time_of_day(text: str) -> int:
     if not re.fullmatch(TIME_PATTERN, text):
-        raise Refused("Give a time of day such as 06:00.")
+        raise Unusable("Give a time of day such as 06:00.")
     return int(text[:2]) * 60 + int(text[3:])
 
 
 def _cursor(text: str) -> tuple[str, Position]:
     if not re.fullmatch(CURSOR_PATTERN, text):
-        raise Refused("This is no cursor of a search.", "malformed_cursor")
+        raise Unusable("This is no cursor of a search.", "malformed_cursor")
     digest, key, offer = text.split(".")
     return digest, Position(int(key), UUID(offer))

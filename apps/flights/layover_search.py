@@ -101,7 +101,7 @@ def parse_layover_search(
     for name, text in values.items():
         try:
             parsed[name] = parsers[name](text)
-        except grammar.Refused as refused:
+        except grammar.Unusable as refused:
             errors.append(FieldError(name, refused.code, refused.detail))
     faulty = {error.field for error in errors}
     errors += [
@@ -136,9 +136,9 @@ def _day(text: str, now: datetime) -> date:
     day = grammar.parse_date(text)
     # Without a known origin only what is past everywhere on Earth is past.
     if day < (now - timedelta(hours=12)).date():
-        raise grammar.Refused("The date is past.", "past")
+        raise grammar.Unusable("The date is past.", "past")
     if day > (now + timedelta(days=grammar.HORIZON_DAYS)).date():
-        raise grammar.Refused(f"At most {grammar.HORIZON_DAYS} days from today.", "too_far")
+        raise grammar.Unusable(f"At most {grammar.HORIZON_DAYS} days from today.", "too_far")
     return day
 
 
@@ -148,7 +148,7 @@ def _minute_bounds(text: str) -> Bounds[int]:
 
 def _cursor(text: str) -> tuple[str, LayoverPosition]:
     if not re.fullmatch(CURSOR_PATTERN, text):
-        raise grammar.Refused("This is no cursor of a search.", "malformed_cursor")
+        raise grammar.Unusable("This is no cursor of a search.", "malformed_cursor")
     digest, key, flight, position = text.split(".")
     return digest, LayoverPosition(int(key), UUID(flight), int(position))
 

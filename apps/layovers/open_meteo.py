@@ -17,6 +17,9 @@ from layoverhq.remote import OUTAGES, Limits, RemoteClient, RemoteFault
 SOURCE: Final = "open-meteo"
 # The farthest that it foresees.
 FORECAST_DAYS: Final = 16
+# Hours farther from now are none of a forecast's.
+HORIZON: Final = timedelta(days=FORECAST_DAYS + 1)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_PLACES: Final = 50
 ATTEMPTS: Final = 2
 # Failures in a row after which nobody asks, and for how long at first.
@@ -110,6 +113,8 @@ def _hours(answer: Any) -> Iterator[Hour]:
         if answer["hourly_units"][name] != unit:
             raise ValueError(f"{name} is in {answer['hourly_units'][name]}")
     hourly = answer["hourly"]
+    now = timezone.now()
+    before = now - HORIZON
     for when, *values in zip(hourly["time"], *(hourly[name] for name in _UNITS), strict=True):
         # Some models end before the sixteenth day.
         if None in values:
@@ -122,7 +127,8 @@ def _hours(answer: Any) -> Iterator[Hour]:
             and 0 <= cloud <= 100
             and 0 <= code <= 99
         )
-        hour = datetime.fromtimestamp(int(when), UTC)
-        if not in_range or hour.minute or hour.second:
+        hour = EPOCH + timedelta(seconds=int(when))
+        if not in_range or hour.minute or hour.second or not before < hour < now + HORIZON:
             raise ValueError("out of range")
+        before = hour
         yield Hour(hour, temperature, precipitation, round(wind), round(cloud), round(code))

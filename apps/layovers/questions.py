@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from apps.flights.grammar import AIRPORT_PATTERN, MINUTES_PATTERN
+from apps.flights.grammar import Unusable, parse_airport, parse_minutes
 from apps.flights.ground import minute_of
 from apps.flights.offers.normalised import Moment, Refused, moment
 from apps.layovers.visas import COUNTRIES
@@ -82,15 +82,6 @@ class LayoverQuestion:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-class _Refused(Exception):
-    """A value cannot be used; carries the code and the sentence."""
-
-    def __init__(self, detail: str, code: str = "invalid") -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.code = code
-
-
 def parse_question(
     query_string: str, *, zones: Mapping[str, str], now: datetime
 ) -> LayoverQuestion:
@@ -108,7 +99,7 @@ def parse_passport(text: str) -> str:
     """Return a passport's country. Raises InvalidInput."""
     try:
         return _passport(text)
-    except _Refused as refused:
+    except Unusable as refused:
         raise InvalidInput.of("passport", refused.detail, code=refused.code) from refused
 
 
@@ -151,20 +142,13 @@ def _question(
         if field in values:
             try:
                 parsed[field] = parse(values[field])
-            except _Refused as refused:
+            except Unusable as refused:
                 errors.append(FieldError(field, refused.code, refused.detail))
             except Refused as refused:
                 errors.append(FieldError(field, refused.reason, refused.detail))
 
-    def airport(text: str) -> str:
-        if not re.fullmatch(AIRPORT_PATTERN, text):
-            raise _Refused("Give one IATA code in capitals, such as SFO.")
-        if text not in zones:
-            raise _Refused(f"No airport {text} is known.", "unknown_airport")
-        return text
-
     for field in ("airport", "from", "to"):
-        read(field, airport)
+        read(field, lambda text: parse_airport(text, zones))
     for field in ("arrival", "departure"):
         read(field, lambda text, field=field: _moment(text, parsed.get("airport"), zones, field))  # type: ignore[misc]
     read("passport", _passport)
@@ -173,7 +157,7 @@ def _question(
     for field in ("price", "best_price"):
         read(field, _amount)
     for field in ("duration", "best_duration"):
-        read(field, _minutes)
+        read(field, parse_minutes)
 
     faulty = {error.field for error in errors}
     for field in REQUIRED:
@@ -230,13 +214,13 @@ def _contradictions(
 
 def _moment(text: str, airport: str | None, zones: Mapping[str, str], field: str) -> Moment:
     if not re.fullmatch(TIME_PATTERN, text):
-        raise _Refused("Give the airport's local time, such as 2026-12-01T08:30.", "invalid_time")
+        raise Unusable("Give the airport's local time, such as 2026-12-01T08:30.", "invalid_time")
     if airport is None:
         # Without a zone only the form can be checked; the airport's fault is told already.
         try:
             read = datetime.fromisoformat(text)
         except ValueError:
-            raise _Refused("There is no such day.", "invalid_time") from None
+            raise Unusable("There is no such day.", "invalid_time") from None
         utc = read.replace(tzinfo=UTC)
         return Moment(utc.isoformat(timespec="minutes"), "UTC", minute_of(utc), 0)
     return moment(text, airport, zones, field)
@@ -244,26 +228,17 @@ def _moment(text: str, airport: str | None, zones: Mapping[str, str], field: str
 
 def _passport(text: str) -> str:
     if not re.fullmatch(PASSPORT_PATTERN, text) or text not in COUNTRIES:
-        raise _Refused("Give two letters of ISO 3166-1 in capitals, such as DE.", "unknown_country")
+        raise Unusable("Give two letters of ISO 3166-1 in capitals, such as DE.", "unknown_country")
     return text
 
 
 def _yes_no(text: str) -> bool:
     if text not in YES_NO:
-        raise _Refused("Give true or false.")
+        raise Unusable("Give true or false.")
     return YES_NO[text]
 
 
 def _amount(text: str) -> Decimal:
     if not re.fullmatch(AMOUNT_PATTERN, text):
-        raise _Refused("Give an amount such as 400 or 99.50.")
+        raise Unusable("Give an amount such as 400 or 99.50.")
     return Decimal(text)
-
-
-def _minutes(text: str) -> int:
-    if not re.fullmatch(MINUTES_PATTERN, text):
-        raise _Refused("Give minutes such as 18h, 18h30m, 90m or 90.")
-    hours, has_hours, rest = text.rpartition("h")
-    if has_hours:
-        return int(hours) * 60 + int(rest.removesuffix("m") or 0)
-    return int(text.removesuffix("m"))

@@ -170,7 +170,7 @@ def test_ask__wait_beyond_the_time_for_all__is_not_waited(front: ShopFront) -> N
 
 def test_ask__credentials_said_back__are_told_to_nobody(front: ShopFront) -> None:
     front.put_up(Reply(b"\0 the key s3cret-key is not known", 401))
-    fault = fault_of(front.url, secrets=["s3cret-key", ""])
+    fault = fault_of(front.url, secrets=["s3cret-key", "", "t"])
     assert "s3cret" not in str(fault)
     assert fault.detail == f"It answered 401: \ufffd the key {CONCEALED} is not known"
 

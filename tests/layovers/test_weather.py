@@ -82,6 +82,10 @@ def with_hourly(place: dict[str, Any], **values: Any) -> dict[str, Any]:
     }
 
 
+def noon_of(place: dict[str, Any]) -> int:
+    return int(place["hourly"]["time"][12])
+
+
 def in_fahrenheit(place: dict[str, Any]) -> dict[str, Any]:
     return {**place, "hourly_units": {**place["hourly_units"], "temperature_2m": "°F"}}
 
@@ -104,6 +108,10 @@ def in_fahrenheit(place: dict[str, Any]) -> dict[str, Any]:
         (broken(lambda place: with_hourly(place, temperature_2m="warm")), "makes no sense"),
         (broken(lambda place: with_hourly(place, precipitation=-1)), "makes no sense"),
         (broken(lambda place: with_hourly(place, time=1_700_000_001)), "makes no sense"),
+        (broken(lambda place: with_hourly(place, time=noon_of(place))), "makes no sense"),
+        (broken(lambda place: with_hourly(place, time=1_700_002_800)), "makes no sense"),
+        (broken(lambda place: with_hourly(place, time=2**62)), "makes no sense"),
+        (broken(lambda place: with_hourly(place, time=3600 * 10**9)), "makes no sense"),
         (broken(in_fahrenheit), "makes no sense"),
     ],
 )  # fmt: skip
@@ -142,7 +150,7 @@ def test_fetch__service_hangs__ends_with_the_timeout() -> None:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         with (
             override_config({"weather.base_url": url, "weather.timeout": 0.2}),
-            pytest.raises(RemoteFault, match="not whole"),
+            pytest.raises(RemoteFault, match="in full"),
         ):
             fetch_weather(PLACES[:1])
 

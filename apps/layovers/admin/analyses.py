@@ -195,7 +195,8 @@ class LayoverAnalysisAdmin(ReadOnly, OperationAdmin):
                     "weights",
                     "real_time_weather",
                     ("experiences_version", "weather_version", "invalidations"),
-                    ("computed_at", "cache_key"),
+                    "computed_at",
+                    "cache_key",
                 )
             },
         ),
