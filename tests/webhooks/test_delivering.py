@@ -37,6 +37,31 @@ from tests.webhooks.factories import (
 from tests.webhooks.receiver import Handler, receiving, saying
 
 
+def test_add__many_at_once__are_no_more_than_may_be(enterprise, monkeypatch):
+    monkeypatch.setattr(operations, "MAXIMUM_ENDPOINTS", 2)
+    add_webhook(enterprise, "https://example.com/1")
+    together = threading.Barrier(4)
+    refused: list[Exception] = []
+
+    def add() -> None:
+        together.wait()
+        try:
+            add_webhook(enterprise, "https://example.com/2")
+        except operations.TooManyWebhooks as error:
+            refused.append(error)
+        finally:
+            connections["default"].close()
+
+    adders = [threading.Thread(target=add) for _ in range(4)]
+    for adder in adders:
+        adder.start()
+    for adder in adders:
+        adder.join()
+    assert len(refused) == 3
+    with operator_scope():
+        assert WebhookEndpoint.objects.filter(enterprise=enterprise).count() == 2
+
+
 def test_notify__rolled_back__leaves_nothing_to_send(enterprise, receiver, queued):
     add_webhook(enterprise, receiver.url)
     queued.clear()
