@@ -9,6 +9,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
+from apps.tenants.homes import EnterpriseMoving
 from apps.tenants.models import Enterprise
 from apps.trips import alerts, operations, queries
 from layoverhq.tenancy import operator_scope, within_schema
@@ -38,7 +39,11 @@ def check_enterprise_alerts(*, enterprise_id: str, **kwargs: Any) -> None:
     if enterprise.status != Enterprise.Status.ACTIVE:
         log.info("alerts_not_checked", enterprise=enterprise_id, status=enterprise.status)
         return
-    checked = alerts.check_due_alerts(tenant=enterprise.ref)
+    try:
+        checked = alerts.check_due_alerts(tenant=enterprise.ref)
+    except EnterpriseMoving:
+        log.info("alerts_not_checked", enterprise=enterprise_id, status="moving")
+        return
     log.info("alerts_checked", enterprise=enterprise_id, alerts=checked)
 
 

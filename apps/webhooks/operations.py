@@ -15,6 +15,7 @@ from celery import current_app
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
 
 from apps.configs.runtime import configs
 from apps.webhooks.models import PING, Event, WebhookDelivery, WebhookEndpoint
@@ -75,7 +76,10 @@ def add_endpoint(
     """Add an endpoint, with a secret of its own. Raises InvalidInput and TooManyWebhooks."""
     _check(url=url, events=events, description=description)
     with atomic():
-        if WebhookEndpoint.objects.filter(enterprise_id=tenant.id).count() >= MAXIMUM_ENDPOINTS:
+        others = WebhookEndpoint.objects.filter(enterprise_id=tenant.id)
+        # Who adds at the same time waits here, and counts what was added meanwhile.
+        list(others.order_by("id").select_for_update(no_key=True).values_list("pk"))
+        if others.count() >= MAXIMUM_ENDPOINTS:
             raise TooManyWebhooks(f"At most {MAXIMUM_ENDPOINTS} webhooks.")
         endpoint = WebhookEndpoint(
             enterprise_id=tenant.id,
@@ -279,6 +283,7 @@ def pause_endpoints(*, endpoints: Sequence[WebhookEndpoint], reason: str) -> int
             status=Status.PAUSED,
             status_reason=reason,
             version=F("version") + 1,
+            updated_at=Now(),
         )
 
 

@@ -15,7 +15,7 @@ from apps.flights import queries
 from apps.flights.models import Flight
 from apps.flights.rates import NoRate
 from apps.tenants import moving
-from apps.tenants.homes import home_scope
+from apps.tenants.homes import EnterpriseMoving, home_scope
 from apps.tenants.models import Enterprise
 from apps.tenants.operations import suspend_enterprise
 from apps.trips import alerts, operations, tasks
@@ -315,6 +315,22 @@ def test_round__one_enterprise_has_many__others_have_their_turn(enterprise, shop
         add_alert(enterprise, search, threshold_minor=threshold)
     assert alerts.check_due_alerts(tenant=enterprise.ref, seconds=0) == 1
     assert alerts.check_due_alerts(tenant=enterprise.ref) == 2
+
+
+def test_turn__of_an_enterprise_that_is_moving__waits_for_the_next_round(
+    enterprise, shop, monkeypatch
+):
+    alert = add_alert(enterprise, save_search(enterprise, shop), threshold_minor=1)
+
+    def moving_away(**_: Any) -> int:
+        raise EnterpriseMoving
+
+    with monkeypatch.context() as patched:
+        patched.setattr(alerts, "check_due_alerts", moving_away)
+        tasks.check_enterprise_alerts(enterprise_id=str(enterprise.pk))
+    assert current(enterprise, alert).checked_at is None
+    tasks.check_enterprise_alerts(enterprise_id=str(enterprise.pk))
+    assert current(enterprise, alert).checked_at is not None
 
 
 def test_purge__old_news__goes_in_every_home(enterprise, shop):

@@ -13,17 +13,19 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.conf import settings as project
 from django.db import connections, transaction
 from django.utils import timezone
 
+from apps.audit.models import AuditEvent
 from apps.tenants.operations import resume_enterprise, suspend_enterprise
-from apps.webhooks import delivering, operations, sending
+from apps.webhooks import delivering, operations, sending, tasks
 from apps.webhooks.models import WebhookDelivery, WebhookEndpoint
 from apps.webhooks.signing import signature
-from layoverhq import connecting
+from layoverhq import connecting, context
 from layoverhq.errors import StaleVersion
 from layoverhq.tenancy import operator_scope, tenant_scope
 from tests.webhooks.factories import (
@@ -36,6 +38,31 @@ from tests.webhooks.factories import (
     notify,
 )
 from tests.webhooks.receiver import Handler, receiving, saying
+
+
+def test_add__many_at_once__are_no_more_than_may_be(enterprise, monkeypatch):
+    monkeypatch.setattr(operations, "MAXIMUM_ENDPOINTS", 2)
+    add_webhook(enterprise, "https://example.com/1")
+    together = threading.Barrier(4)
+    refused: list[Exception] = []
+
+    def add() -> None:
+        together.wait()
+        try:
+            add_webhook(enterprise, "https://example.com/2")
+        except operations.TooManyWebhooks as error:
+            refused.append(error)
+        finally:
+            connections["default"].close()
+
+    adders = [threading.Thread(target=add) for _ in range(4)]
+    for adder in adders:
+        adder.start()
+    for adder in adders:
+        adder.join()
+    assert len(refused) == 3
+    with operator_scope():
+        assert WebhookEndpoint.objects.filter(enterprise=enterprise).count() == 2
 
 
 def test_notify__rolled_back__leaves_nothing_to_send(enterprise, receiver, queued):
@@ -238,6 +265,26 @@ def test_endpoint__answers_410__is_disabled_at_once(enterprise, development):
         deliver()
     assert endpoint_of(made).status == "disabled"
     assert deliveries(enterprise)[0].status == "dead"
+
+
+def test_endpoint__disabled_by_a_task_that_somebody_elses_call_queued__is_nobodys_doing(
+    enterprise, development
+):
+    with receiving(saying(410)) as receiver:
+        made = add_webhook(enterprise, receiver.url)
+        notify(enterprise)
+        with context.bind(
+            actor_id=uuid4(), reason="API key of another", ip="192.0.2.1", request_id="another"
+        ):
+            tasks.deliver_webhooks()
+    assert endpoint_of(made).status == "disabled"
+    with operator_scope():
+        noted = AuditEvent.objects.get(
+            table_name="webhook_endpoints", row_id=str(made.endpoint.pk), operation="UPDATE"
+        )
+    assert (noted.user_id, noted.ip_address) == (None, None)
+    assert "another" not in f"{noted.reason} {noted.request_id}"
+    assert noted.new_values["status_reason"] == "It answered 410 Gone."
 
 
 def test_pause__holds_deliveries_until_it_goes_on(enterprise, receiver):
