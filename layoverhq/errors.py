@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
@@ -21,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 PROBLEM_CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
+STORAGE_FULL = "Nothing more can be stored at the moment."
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +186,18 @@ def _translate(error: Exception) -> DomainError | drf.APIException | None:
         return drf.PermissionDenied()
     if isinstance(error, IntegrityError):
         return from_constraint(error)
+    if is_storage_full(error):
+        return Unavailable(STORAGE_FULL)
     if isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError):
         return Unavailable("The database cannot be reached.")
     return None
+
+
+def is_storage_full(error: BaseException) -> bool:
+    """Return whether a disk is full: this machine's, or the database's."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error.__cause__ or error, psycopg.errors.DiskFull)
 
 
 def exception_handler(error: Exception, info: dict[str, Any]) -> Response | None:
@@ -213,7 +224,9 @@ def exception_handler(error: Exception, info: dict[str, Any]) -> Response | None
             headers["WWW-Authenticate"] = challenge
         if wait := getattr(known, "wait", None):
             headers["Retry-After"] = str(int(wait))
-    if isinstance(error, DatabaseError):
+    if is_storage_full(error):
+        log.error("storage_full", error=str(error).splitlines()[0])
+    elif isinstance(error, DatabaseError):
         log.warning("database_refused", error=str(error).splitlines()[0])
     return Response(
         document,

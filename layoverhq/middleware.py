@@ -17,7 +17,14 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from layoverhq import context
-from layoverhq.errors import FieldError, InvalidInput, Unavailable, problem_response
+from layoverhq.errors import (
+    STORAGE_FULL,
+    FieldError,
+    InvalidInput,
+    Unavailable,
+    is_storage_full,
+    problem_response,
+)
 from layoverhq.tenancy import operator_scope
 
 log = structlog.get_logger(__name__)
@@ -94,6 +101,9 @@ class FaultMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if is_storage_full(error):
+            log.error("storage_full", error=str(error).splitlines()[0])
+            return _unavailable(STORAGE_FULL)
         if isinstance(error, UNREACHABLE):
             return database_unreachable(error)
         return None
@@ -105,11 +115,15 @@ UNREACHABLE = (OperationalError, InterfaceError, psycopg.OperationalError)
 def database_unreachable(error: Exception) -> HttpResponse:
     """Answer that the database is away, and log why."""
     log.error("database_unreachable", error=str(error).splitlines()[0])
+    return _unavailable("The database cannot be reached.")
+
+
+def _unavailable(detail: str) -> HttpResponse:
     return problem_response(
         Unavailable.status,
         "The service cannot answer at the moment",
         code=Unavailable.code,
-        detail="The database cannot be reached.",
+        detail=detail,
     )
 
 

@@ -58,6 +58,7 @@ WORTH_ANOTHER = ("gave_up", "cancelled")
 STALLED_AFTER = timedelta(minutes=1)
 KEPT_FOR = timedelta(days=30)
 FILES_KEPT_FOR = timedelta(days=7)
+STRAY_AFTER = timedelta(days=1)
 LOAD_TASK = "apps.flights.tasks.load_offer_imports"
 
 PENDING = (OfferImport.Status.QUEUED, OfferImport.Status.LOADING)
@@ -287,28 +288,32 @@ def stalled_imports() -> list[UUID]:
 def purge_offer_imports(*, now: datetime) -> int:
     """Delete finished imports with their rejects after 30 days; return how many.
 
-    Bodies that a killed worker left behind go as well.
+    Bodies that a killed worker or a full disk left behind go as well.
     """
     finished = OfferImport.objects.exclude(status__in=PENDING)
     for left in finished.exclude(file="").filter(
         ~Q(problem_code__in=WORTH_ANOTHER) | Q(finished_at__lt=now - FILES_KEPT_FOR)
     ):
         _discard(left)
-    _erase_strays()
+    _erase_strays(now)
     _, deleted = finished.filter(finished_at__lt=now - KEPT_FOR).delete()
     return deleted.get(OfferImport._meta.label, 0)
 
 
-def _erase_strays() -> None:
-    """Delete the bodies of enterprises that are gone."""
+def _erase_strays(now: datetime) -> None:
+    """Delete bodies of enterprises that are gone, and those that no import came of."""
     folders, _ = (
         default_storage.listdir("imports") if default_storage.exists("imports") else ([], [])
     )
     living = {str(pk) for pk in Enterprise.objects.living().values_list("pk", flat=True)}
-    for folder in set(folders) - living:
+    kept = set(OfferImport.objects.exclude(file="").values_list("file", flat=True))
+    for folder in folders:
         _, files = default_storage.listdir(f"imports/{folder}")
-        for name in files:
-            default_storage.delete(f"imports/{folder}/{name}")
+        for name in (f"imports/{folder}/{file}" for file in files):
+            # One that arrives at this moment has its import once it is here.
+            is_old = default_storage.get_modified_time(name) < now - STRAY_AFTER
+            if folder not in living or (is_old and name not in kept):
+                default_storage.delete(name)
 
 
 def _sole(enterprise_id: UUID) -> AbstractContextManager[bool]:

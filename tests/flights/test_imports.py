@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connections
 from django.test import Client
@@ -616,6 +618,28 @@ def test_purge__kept_files__go_after_a_week(api, enterprise):
         )
     purge_offer_imports()
     assert not default_storage.exists(stored)
+
+
+def test_import__disk_is_full__is_503_and_what_was_written_of_it_goes(api, enterprise, monkeypatch):
+    left = f"imports/{enterprise.pk}/cut-off.ndjson"
+    default_storage.save(left, ContentFile(b"{"))
+
+    def full(*args: Any, **options: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(default_storage, "save", full)
+        response = send(api, line())
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+    assert "stored" in response.json()["detail"]
+    purge_offer_imports()
+    assert default_storage.exists(left)
+    waiting = sent(api, line())
+    with operator_scope():
+        stored = OfferImport.objects.get(pk=waiting["id"]).file
+        imports.purge_offer_imports(now=timezone.now() + timedelta(days=2))
+    assert not default_storage.exists(left)
+    assert default_storage.exists(stored)
 
 
 @pytest.mark.parametrize(

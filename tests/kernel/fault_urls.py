@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
 import psycopg
@@ -57,6 +58,8 @@ FAULTS: dict[str, Exception] = {
     "operational": OperationalError(SECRET),
     "interface": InterfaceError(SECRET),
     "psycopg": psycopg.OperationalError(SECRET),
+    "full": OSError(errno.ENOSPC, SECRET),
+    "full_database": psycopg.errors.DiskFull(SECRET),
     "integrity": IntegrityError(SECRET),
     "data": DataError(SECRET),
     "defect": KeyError(SECRET),

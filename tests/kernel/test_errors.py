@@ -66,6 +66,8 @@ def document(response: Any, status: int) -> dict[str, Any]:
         ("operational", 503, "unavailable"),
         ("interface", 503, "unavailable"),
         ("psycopg", 503, "unavailable"),
+        ("full", 503, "unavailable"),
+        ("full_database", 503, "unavailable"),
         ("integrity", 500, "server_error"),
         ("data", 500, "server_error"),
         ("defect", 500, "server_error"),
@@ -82,7 +84,7 @@ def test_faults__all__are_tried():
     assert {fault for fault, _, _ in tried} == set(FAULTS)
 
 
-@pytest.mark.parametrize("fault", ["operational", "interface", "psycopg"])
+@pytest.mark.parametrize("fault", ["operational", "interface", "psycopg", "full", "full_database"])
 def test_page__database_fault_outside_of_the_api__is_503_to_try_again(client, fault):
     response = client.get(f"/page/fault/{fault}")
     assert document(response, 503)["code"] == "unavailable"
