@@ -46,8 +46,10 @@ from layoverhq.tenancy import OPERATOR, TenantRef, atomic, current_alias, tenant
 log = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 262_144
-# So many lines are read while the server stores as many before them.
+# So many lines are read while the server stores as many before them. It begins with fewer, twice as
+# many each time: until the first are read the server has nothing to do.
 CHUNK_LINES = 10_000
+FIRST_LINES = 1_000
 PROMPT_SECONDS = 0.0002
 # The table keeps no more of one file; all are counted.
 REJECTS_KEPT = 10_000
@@ -391,7 +393,7 @@ class _Reading:
     def chunks(self) -> Iterator[_Chunk]:
         """Yield the file by pieces. Raises Unreadable."""
         read_line = reader(self.content_type, zones=airports.get(), now=timezone.now())
-        ends = CHUNK_LINES
+        ends = piece = min(FIRST_LINES, CHUNK_LINES)
         for line in lines(self.file, most_bytes=settings.IMPORT_UNPACKED_LIMIT_BYTES):
             self.lines = line.number
             try:
@@ -400,7 +402,8 @@ class _Reading:
             except Refused as refusal:
                 self._reject(line.number, refusal, line.excerpt)
             if line.number >= ends:
-                ends = line.number + CHUNK_LINES
+                piece = min(2 * piece, CHUNK_LINES)
+                ends = line.number + piece
                 yield self._chunk()
         yield self._chunk()
 

@@ -550,7 +550,9 @@ def test_load__many_pieces__are_one_import(api, enterprise, monkeypatch):
         (21, "duplicate", "Line 4 has the same offer."),
         (31, "missing", "Give a list of segments."),
     ]
-    assert len(offers(enterprise)) == 38
+    stored = offers(enterprise)
+    assert len(stored) == 38
+    assert {offer.pk.version for offer in stored} == {7}
 
 
 def test_load__last_piece_is_unreadable__nothing_of_it_stands(api, enterprise, monkeypatch):

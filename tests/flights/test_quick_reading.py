@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apps.flights.offers import ndjson
 from apps.flights.offers.journeys import Journeys
 from apps.flights.offers.ndjson import _parsed, offer_of, read_offer
 from apps.flights.offers.normalised import Moment, NormalisedOffer, Refused, _standing, moment
@@ -126,6 +127,21 @@ def test_reading__name_that_stands_twice__is_refused(line):
     outcome = quickly(line.encode())
     assert isinstance(outcome, tuple)
     assert outcome[0] == "not_json"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        GOOD,
+        GOOD.replace('"carrier": "UA"', '"carrier": "UA", "cabin": null, "bag_recheck": null'),
+        GOOD.replace('"price": ', '"provider": null, "expires_at": null, "price": '),
+    ],
+)
+def test_reading__usual_line__needs_no_strict_parser(line, monkeypatch):
+    expected = strictly(line.encode())
+    monkeypatch.delattr(ndjson, "_parsed")
+    assert isinstance(expected, NormalisedOffer)
+    assert quickly(line.encode()) == expected
 
 
 PLACES = {name: name for name in sorted(available_timezones())}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import IO, Final, cast
+
+from msgspec import Struct
 
 from apps.flights.offers.normalised import Refused
 
@@ -25,8 +26,7 @@ class Unreadable(Exception):
         super().__init__(detail)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True, gc=False):
     """A line without its end, and its number from 1; what was too long has only its beginning."""
 
     number: int

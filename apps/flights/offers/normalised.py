@@ -105,31 +105,38 @@ class Segment(Struct, frozen=True, gc=False):
     # Bags are claimed and checked in again before it.
     bag_recheck: bool = False
 
-    @property
-    def minutes(self) -> int:
-        return self.arrival.minute - self.departure.minute
+    def document(self) -> SegmentDocument:
+        """Return what a traveller reads of it."""
+        departure, arrival = self.departure, self.arrival
+        return SegmentDocument(
+            self.origin,
+            self.destination,
+            departure.text,
+            arrival.text,
+            arrival.minute - departure.minute,
+            self.carrier,
+            self.flight_number,
+            self.origin_terminal,
+            self.destination_terminal,
+            self.cabin,
+            self.fare_basis,
+        )
 
-    def document(self) -> dict[str, Any]:
-        """Return what a traveller reads of it; what is not known is left out."""
-        document: dict[str, Any] = {
-            "origin": self.origin,
-            "destination": self.destination,
-            "departs_at": self.departure.text,
-            "arrives_at": self.arrival.text,
-            "minutes": self.minutes,
-            "carrier": self.carrier,
-        }
-        if self.flight_number:
-            document["flight_number"] = self.flight_number
-        if self.origin_terminal:
-            document["origin_terminal"] = self.origin_terminal
-        if self.destination_terminal:
-            document["destination_terminal"] = self.destination_terminal
-        if self.cabin:
-            document["cabin"] = self.cabin
-        if self.fare_basis:
-            document["fare_basis"] = self.fare_basis
-        return document
+
+class SegmentDocument(Struct, omit_defaults=True, gc=False):
+    """A segment as JSON says it; what is not known is left out."""
+
+    origin: str
+    destination: str
+    departs_at: str
+    arrives_at: str
+    minutes: int
+    carrier: str
+    flight_number: str = ""
+    origin_terminal: str = ""
+    destination_terminal: str = ""
+    cabin: str = ""
+    fare_basis: str = ""
 
 
 class Layover(Struct, frozen=True, gc=False):
@@ -202,20 +209,22 @@ class NormalisedOffer(Struct, frozen=True, gc=False):
     def layovers(self) -> tuple[Layover, ...]:
         """What lies between consecutive segments."""
         return tuple(
-            Layover(
-                airport=before.destination,
-                next_airport=after.origin,
-                minutes=after.departure.minute - before.arrival.minute,
-                terminal_change=bool(
-                    before.destination == after.origin
-                    and before.destination_terminal
-                    and after.origin_terminal
-                    and before.destination_terminal != after.origin_terminal
-                ),
-                self_transfer=after.self_transfer,
-                bag_recheck=after.bag_recheck,
-            )
-            for before, after in pairwise(self.segments)
+            [
+                Layover(
+                    before.destination,
+                    after.origin,
+                    after.departure.minute - before.arrival.minute,
+                    bool(
+                        before.destination_terminal
+                        and after.origin_terminal
+                        and before.destination == after.origin
+                        and before.destination_terminal != after.origin_terminal
+                    ),
+                    after.self_transfer,
+                    after.bag_recheck,
+                )
+                for before, after in pairwise(self.segments)
+            ]
         )
 
     @property
@@ -247,16 +256,22 @@ def moment(given: str, airport: str, zones: Mapping[str, str], field: str) -> Mo
     or ambiguous_time where no offset tells which of the two it is.
     """
     zone = zones[airport]
-    if given[10:11] == "T":
-        minute = _CLOCK.get(given[11:])
-        if minute is not None and (usual := _usual_day(given[:10], zone)) is not None:
-            midnight, offset, written = usual
-            return Moment(given + written, zone, midnight + minute, offset)
+    if (usual := usual_moment(given, zone)) is not None:
+        return usual
     read = _unusual_moment(given, zone) if len(given) <= _LONGEST_TIME else _NO_TIME
     if isinstance(read, Moment):
         return read
     reason, detail = read
     raise Refused(reason, field, detail)
+
+
+def usual_moment(given: str, zone: str) -> Moment | None:
+    """Return what a clock of the zone shows as `2026-12-01T08:30`; None of other texts and days."""
+    minute = _CLOCK.get(given[11:])
+    if minute is None or given[10] != "T" or (usual := _usual_day(given[:10], zone)) is None:
+        return None
+    midnight, offset, written = usual
+    return Moment(given + written, zone, midnight + minute, offset)
 
 
 _Fault = tuple[str, str]
@@ -341,18 +356,18 @@ def normalised(offer: NormalisedOffer, *, now: datetime) -> NormalisedOffer:
     if segments[0].origin == segments[-1].destination:
         detail = "A journey ends elsewhere than where it begins: send each direction by itself."
         raise Refused("goes_nowhere", "segments", detail)
-    departs = offer.departure.minute * 60
+    present, departs = now.timestamp(), offer.departure.minute * 60
     if offer.duration_minutes > _LONGEST_JOURNEY_MINUTES:
         detail = f"At most {LONGEST_JOURNEY.days} days from departure to arrival."
         raise Refused("journey_too_long", "segments", detail)
-    if departs <= now.timestamp():
+    if departs <= present:
         raise Refused("departed", "segments[0].departs_at", "This has departed.")
-    if departs > now.timestamp() + _HORIZON_SECONDS:
+    if departs > present + _HORIZON_SECONDS:
         detail = f"At most {HORIZON.days} days ahead."
         raise Refused("too_far", "segments[0].departs_at", detail)
     if offer.expires_at <= now:
         raise Refused("expired", "expires_at", "This has expired.")
-    if offer.expires_at <= offer.departure.at:
+    if offer.expires_at.timestamp() <= departs:
         return offer
     return NormalisedOffer(
         offer.provider,
@@ -376,10 +391,11 @@ def _check_segment(segment: Segment, field: str) -> None:
         _check_carrier(segment.carrier, f"{field}.carrier")
     if segment.origin == segment.destination:
         raise Refused("goes_nowhere", field, "A segment ends elsewhere than where it begins.")
-    if segment.minutes <= 0:
+    minutes = segment.arrival.minute - segment.departure.minute
+    if minutes <= 0:
         detail = "It arrives before it departs."
         raise Refused("arrival_before_departure", f"{field}.arrives_at", detail)
-    if segment.minutes > _LONGEST_SEGMENT_MINUTES:
+    if minutes > _LONGEST_SEGMENT_MINUTES:
         hours = LONGEST_SEGMENT // timedelta(hours=1)
         raise Refused("segment_too_long", field, f"At most {hours} hours in one segment.")
 

@@ -89,28 +89,29 @@ def _line(
     end = start + len(layovers)
     usable, daylight = spent.usable[start:end], spent.daylight[start:end]
     overnight = spent.overnight[start:end]
-    documents = []
+    airports, minutes, documents, changes = [], [], [], False
     for layover, *of_it in zip(layovers, usable, daylight, overnight, strict=True):
         document = layover.document()
         document["usable_minutes"], document["daylight_minutes"], night = of_it
         if night:
             document["overnight"] = True
         documents.append(document)
+        airports.append(layover.airport)
+        minutes.append(layover.minutes)
+        changes = changes or layover.terminal_change or layover.airport_change
     segments = offer.segments
-    departure, arrival = offer.departure, offer.arrival
+    departure, arrival = segments[0].departure, segments[-1].arrival
     fare = _NO_FARE
     if offer.rate_date is not None:
         fare = f"{offer.fare_minor}\t{offer.fare_currency}\t{offer.rate_date}"
-    changes = any(stop.terminal_change or stop.airport_change for stop in layovers)
     return (
         f"{number}\t{offer.digest.hex()}\t{offer.provider}\t{departure.text}\t{arrival.text}"
         f"\t{_expiry(offer)}\t{departure.text[:10]}\t{departure.clock_minute}"
         f"\t{arrival.minute - departure.minute}\t{offer.price_minor}\t{BASE_CURRENCY}\t{fare}"
         f"\t{segments[0].origin}\t{segments[-1].destination}\t{offer.self_transfer}\t{changes}"
-        f"\t{_array(sorted({segment.carrier for segment in segments}))}"
-        f"\t{_lowest_cabin(offer)}\t{_array([stop.airport for stop in layovers])}"
-        f"\t{_array([stop.minutes for stop in layovers])}\t{_array(usable)}\t{_array(daylight)}"
-        f"\t{_array(overnight)}\t{_json(documents)}"
+        f"\t{{{','.join(sorted({segment.carrier for segment in segments}))}}}"
+        f"\t{_lowest_cabin(offer)}\t{{{','.join(airports)}}}\t{_array(minutes)}"
+        f"\t{_array(usable)}\t{_array(daylight)}\t{_array(overnight)}\t{_json(documents)}"
         f"\t{_json([segment.document() for segment in segments])}\n"
     )
 
@@ -122,11 +123,11 @@ def _expiry(offer: NormalisedOffer) -> str | datetime:
     return offer.expires_at
 
 
-def _array(values: Sequence[Any]) -> str:
-    return f"{{{','.join(map(str, values))}}}"
+def _array(values: list[int] | list[bool]) -> str:
+    return f"{{{str(values)[1:-1]}}}"
 
 
-def _json(documents: list[dict[str, Any]]) -> str:
+def _json(documents: Sequence[Any]) -> str:
     return _encode(documents).decode().replace("\\", "\\\\")
 
 
