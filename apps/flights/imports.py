@@ -50,7 +50,7 @@ CHUNK_BYTES = 262_144
 # many each time: until the first are read the server has nothing to do.
 CHUNK_LINES = 10_000
 FIRST_LINES = 1_000
-PROMPT_SECONDS = 0.0002
+PROMPT_SECONDS = 0.00005
 # The table keeps no more of one file; all are counted.
 REJECTS_KEPT = 10_000
 MAXIMUM_WAITING = 20
