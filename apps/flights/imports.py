@@ -46,11 +46,11 @@ from layoverhq.tenancy import OPERATOR, TenantRef, atomic, current_alias, tenant
 log = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 262_144
-# So many lines are read while the server stores as many before them. It begins with fewer, twice as
-# many each time: until the first are read the server has nothing to do.
+# So many lines are read while the server stores as many before them. It begins with fewer, half as
+# many again each time: until the first are read the server has nothing to do.
 CHUNK_LINES = 10_000
 FIRST_LINES = 1_000
-PROMPT_SECONDS = 0.0002
+PROMPT_SECONDS = 0.00005
 # The table keeps no more of one file; all are counted.
 REJECTS_KEPT = 10_000
 MAXIMUM_WAITING = 20
@@ -402,7 +402,7 @@ class _Reading:
             except Refused as refusal:
                 self._reject(line.number, refusal, line.excerpt)
             if line.number >= ends:
-                piece = min(2 * piece, CHUNK_LINES)
+                piece = min(piece + piece // 2, CHUNK_LINES)
                 ends = line.number + piece
                 yield self._chunk()
         yield self._chunk()
