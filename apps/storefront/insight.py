@@ -183,7 +183,12 @@ class Insight:
 
 
 def analysed(stay: Stay, site: Site, places: Places, *, now: datetime) -> dict[str, Any] | None:
-    """Return the analysis of a layover, None where none can be made: of one that is over."""
+    """Return the analysis of a layover, None where none can be made.
+
+    It cannot of one that is over, nor of one that goes on from another airport.
+    """
+    if stay.airport_change:
+        return None
     given = {
         "airport": stay.place.iata,
         "arrival": stay.arrives.isoformat(timespec="minutes"),

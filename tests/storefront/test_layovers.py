@@ -180,13 +180,22 @@ def test_passport__chosen_with_htmx__is_the_main_part(site: Client):
 
 def test_notes__hard_connection__are_told(site: Client):
     text = section(
-        page(site, onward="SAW", self_transfer="yes", bag_recheck="yes", terminal_change="yes"),
-        "next",
+        page(site, self_transfer="yes", bag_recheck="yes", terminal_change="yes"), "next"
     )
-    assert "You go on from another airport" in text
-    assert "(SAW)" in text
+    assert "You change the terminal." in text
     assert "Separate tickets: if you miss it, nobody has to take you." in text
     assert "Collect your bags and check them in again." in text
+
+
+def test_next__from_another_airport__is_told_and_nothing_is_worked_out(site: Client):
+    text = page(site, onward="SAW", self_transfer="yes", bag_recheck="yes")
+    told = section(text, "next")
+    assert "and go on from" in told
+    assert "(SAW)" in told
+    assert "Separate tickets: if you miss it, nobody has to take you." in told
+    assert "Collect your bags and check them in again." in told
+    assert "of 100" not in text
+    assert "to spend in town" not in text
 
 
 def test_weather__hours__are_words_and_degrees(site: Client, monkeypatch: Any):
