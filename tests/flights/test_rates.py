@@ -340,9 +340,13 @@ def test_admin__list__says_how_old_the_rates_are(admin_client):
     assert "The newest rate is of 2026-10-30" in page
     assert "Offers in other currencies are refused" in page
     assert "Nothing was ever fetched here." in page
+    assert 'id="old-rates"' not in page
     note({TODAY: {"USD": "1.1"}})
     page = admin_client.get(ADMIN, {"currency": "usd"}).content.decode()
     assert f"The newest rate is of {TODAY}, 0 days ago." in page
+    old = page.partition('id="old-rates"')[2].partition("</p>")[0]
+    assert "JPY (2026-10-30)" in old
+    assert "USD" not in old
     assert "1.1 USD" in page
     assert "JPY" not in page.partition('id="result_list"')[2]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db.models import Max
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -198,6 +200,12 @@ class ExchangeRateAdmin(ReadOnly, OperationAdmin):
             "stale": age is None or age > limit,
             # Easter is the longest time without rates: from Thursday to Tuesday.
             "late": age is not None and age > 5,
+            "old": list(
+                ExchangeRate.objects.values("currency")
+                .annotate(newest=Max("rate_date"))
+                .filter(newest__lt=today - timedelta(days=limit))
+                .order_by("currency")
+            ),
             "fetch": ExchangeRateFetch.objects.order_by("-id").first(),
         }
         return super().changelist_view(request, {**(extra_context or {}), "standing": standing})
