@@ -125,6 +125,11 @@ class Journey:
     compared: Mapping[str, str]
     bars: tuple[Bar, ...] = field(repr=False)
 
+    def addresses(self, search: str) -> list[str]:
+        """Return the query strings of its layovers' pages; `search` is the one of the list."""
+        listed = "" if self.score is None else str(self.score)
+        return [stop.address(**self.compared, listed=listed, search=search) for stop in self.stops]
+
     @property
     def origin(self) -> Place:
         return self.legs[0].origin

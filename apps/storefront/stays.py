@@ -44,12 +44,15 @@ class Stay(Layover):
     # COMPARED: the journey beside the best of its route; prices are of `currency`
     compared: Mapping[str, str]
     currency: str
+    # the score that the journey has in the list
+    listed: int | None
 
     @property
     def but_passport(self) -> str:
         """The query string of the same page for whichever passport."""
         currency = self.currency if self.currency != BASE_CURRENCY else ""
-        return self.address(**self.compared, currency=currency, search=self.search)
+        listed = "" if self.listed is None else str(self.listed)
+        return self.address(**self.compared, currency=currency, listed=listed, search=self.search)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ def read_stay(query: QueryDict, places: Places) -> Stay:
         search=_search(query.get("search", "")),
         compared={name: text for name in COMPARED if (text := _number(query.get(name, "")))},
         currency=currency if currency in CURRENCIES else BASE_CURRENCY,
+        listed=_score(query.get("listed", "")),
     )
 
 
@@ -112,6 +116,10 @@ def _moment(query: QueryDict, name: str, zone: ZoneInfo) -> datetime:
 
 def _number(text: str) -> str:
     return text if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", text) else ""
+
+
+def _score(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"100|[0-9]{1,2}", text) else None
 
 
 def _passport(text: str) -> str:

@@ -84,19 +84,13 @@ def _form(asked: Asked, *, show_faults: bool) -> dict[str, Any]:
 def _results(asked: Asked, answer: dict[str, Any]) -> dict[str, Any]:
     known = places.get()
     found = [journeys.journey(offer, known) for offer in answer["results"]]
-    query, layover_url = asked.query(), url("layover")
+    query = asked.query()
     empty = answer.get("empty") or {}
     origin, destination = asked.ends
     nearby = asking.days_nearby(asked, empty, today=timezone.now().date())
     return {
         "journeys": [
-            (
-                journey,
-                [
-                    f"{layover_url}?{stop.address(**journey.compared, search=query)}"
-                    for stop in journey.stops
-                ],
-            )
+            (journey, [f"{url('layover')}?{address}" for address in journey.addresses(query)])
             for journey in found
         ],
         "origin": origin,

@@ -131,6 +131,16 @@ def test_score__components__add_up(site: Client):
     assert "your passport is not known" in why
 
 
+def test_score__of_the_list__is_told_where_it_is_another(site: Client):
+    why = section(page(site), "why")
+    found = re.search(r"Why (\d+) of 100", why)
+    assert found
+    assert "in the list" not in why
+    assert "in the list" not in section(page(site, listed=found[1]), "why")
+    assert "The journey’s 3 in the list" in section(page(site, listed="3"), "why")
+    assert "in the list" not in section(page(site, listed="101"), "why")
+
+
 def test_premium__of_a_dearer_journey__is_told(site: Client):
     text = page(site, price="500.00", best_price="430.00", duration="1200", best_duration="900")
     assert "The journey costs $70 more than the cheapest that way." in section(text, "next")
