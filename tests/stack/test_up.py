@@ -104,3 +104,14 @@ def test_banner__without_a_seed_on_other_ports__names_those_in_every_line(tmp_pa
     assert "8000" not in told
     assert "8100" not in told
     assert "curl -N http://127.0.0.1:9100/api/v1/events" in told
+
+
+def test_up__port_taken_since_it_was_chosen__is_one_line(empty_folder: Path) -> None:
+    platform = Platform(empty_folder, seed=False)
+    first = platform.first_port()
+    platform.require_free(first)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", first + 100))
+        other.listen()
+        with pytest.raises(EnvironmentProblem, match=f"^PORT: {first + 100} was taken meanwhile"):
+            platform.require_free(first)

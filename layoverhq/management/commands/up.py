@@ -127,6 +127,7 @@ class Platform:
             self._finish("seed", f"{seed} --url {urls['web']} --stream-url {urls['stream']}")
         else:
             self._finish("release", self.commands["release"])
+        self.require_free(port)
         self._serve(port, urls)
 
     def _port(self, first: int, name: str) -> int:
@@ -144,6 +145,16 @@ class Platform:
                     say(f"Port {taken} is taken: {told} instead.")
                 return port
         raise EnvironmentProblem("PORT", f"no port from {wanted} on is free")
+
+    def require_free(self, first: int) -> None:
+        """Raise EnvironmentProblem if somebody took a port since it was chosen.
+
+        The servers themselves would share it, and a caller be answered by either.
+        """
+        host = environment.read("HOST") or "127.0.0.1"
+        for name in LISTENING:
+            if not is_free(port := self._port(first, name), host):
+                raise EnvironmentProblem("PORT", f"{port} was taken meanwhile: start again")
 
     def _finish(self, name: str, command: str) -> None:
         """Run the command to its end; raise CommandError where it fails."""
