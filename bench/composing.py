@@ -196,6 +196,7 @@ def legs_of_the_demo() -> tuple[Any, Any, Any]:
         legs=legs,
         price=(5_000 + draw * 20_000).astype(np.int64),
         offset=plan.arrival_local - legs.arrival,
+        clock=plan.departure_local % (24 * 60),
         on_day=plan.on_day,
         arriving=arriving,
         departing=departing,

@@ -21,6 +21,7 @@ from django.db import connections
 from apps.configs.runtime import configs
 from apps.flights.airports import airports, ground
 from apps.flights.composing import (
+    DAY_MINUTES,
     NONE,
     Asked,
     Itineraries,
@@ -41,7 +42,6 @@ from layoverhq.tenancy import atomic, current_alias
 log = structlog.get_logger(__name__)
 
 PROVIDER: Final = "layoverhq-composed"
-DAY_MINUTES: Final = 24 * 60
 KEPT_FOR: Final = timedelta(days=30)
 COPY_LINES: Final = 1_000
 
@@ -339,6 +339,7 @@ def _nonstops(
         legs=arrays,
         price=np.array([leg.price for leg in ordered], dtype=np.int64),
         offset=np.array([leg.offset for leg in ordered], dtype=np.int64),
+        clock=np.array([leg.departure_minute for leg in ordered], dtype=np.int64),
         on_day=np.flatnonzero([leg.on_day for leg in ordered]).astype(np.int32),
         arriving=arriving,
         departing=departing,

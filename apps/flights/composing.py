@@ -29,6 +29,8 @@ DETOUR: Final = 1.6
 CLASS_MINUTES: Final = (90, 180, 300, 480, 660, 840, 1020)
 CLASSES: Final = len(CLASS_MINUTES) + 1
 
+DAY_MINUTES: Final = 24 * 60
+
 # The quality of a layover is what it leaves for the city in whole hours: ten minutes more are none.
 QUALITY_HOURS: Final = 16
 
@@ -53,16 +55,18 @@ class Limits:
 class Nonstops:
     """Flights on sale as parallel arrays, in the order of `Legs`; airports count in `codes`.
 
-    `offset` is what the clock shows on arrival, less UTC. `on_day` are the positions that
-    depart on the day, by the origin's calendar. `arriving` and `departing` say to what of
-    `minimum` a leg belongs: the minimum of a change from leg a to leg b of the same airport is
-    `minimum[arriving[a] + departing[b]]`, `minimum_of` the least for a, whatever follows.
+    `offset` is what the clock shows on arrival, less UTC, and `clock` the minute of the day that it
+    shows on departure. `on_day` are the positions that depart on the day, by the origin's calendar.
+    `arriving` and `departing` say to what of `minimum` a leg belongs: the minimum of a change from
+    leg a to leg b of the same airport is `minimum[arriving[a] + departing[b]]`, `minimum_of` the
+    least for a, whatever follows.
     """
 
     codes: tuple[str, ...]
     legs: Legs
     price: Ints
     offset: Ints
+    clock: Ints
     on_day: Positions
     arriving: Ints
     departing: Ints
@@ -254,13 +258,18 @@ def _priced(nonstops: Nonstops, legs: Positions, known: Places) -> Itineraries:
 def stays(nonstops: Nonstops, first: Positions, second: Positions) -> Stays:
     """Return the layovers between the legs at the positions; airports count in `codes`."""
     legs = nonstops.legs
+    offset, departure = nonstops.offset[first], legs.departure[second]
+    # No clock is put forward or back by half a day.
+    ahead = nonstops.clock[second] - departure - offset
+    change = (ahead + DAY_MINUTES // 2) % DAY_MINUTES - DAY_MINUTES // 2
     return Stays(
         airport=legs.destination[first].astype(np.int64),
         origin=legs.origin[first].astype(np.int64),
         destination=legs.destination[second].astype(np.int64),
         arrival=legs.arrival[first],
-        departure=legs.departure[second],
-        offset=nonstops.offset[first],
+        departure=departure,
+        offset=offset,
+        change=change,
     )
 
 

@@ -17,8 +17,9 @@ from django.utils import timezone
 
 from apps.configs.runtime import configs
 from apps.flights import composed_days, tasks
-from apps.flights.airports import airports
+from apps.flights.airports import airports, ground
 from apps.flights.composed_days import PROVIDER, changed_days, compose_day
+from apps.flights.ground import one_stay
 from apps.flights.models import (
     Airport,
     ComposedDay,
@@ -406,12 +407,21 @@ def test_compose_day__clocks_go_forward__layovers_are_as_long_as_they_last() -> 
                 [timetable.day, SPRING_FORWARD],
             )
         timetable.fly("SFO", "DEN", "20:00", 155)
-        timetable.fly("DEN", "JFK", "09:00", 220, later=1)
+        timetable.fly("DEN", "JFK", "12:00", 220, later=1)
         timetable.compose(now=now)
         (offer,) = timetable.composed
-        # 23:35 to 9:00 is 9:25 by the clock, of which one hour was skipped.
-        assert offer.layovers[0]["minutes"] == 9 * 60 + 25 - 60
+        # 23:35 to 12:00 is 12:25 by the clock, of which one hour was skipped.
+        assert offer.layovers[0]["minutes"] == 12 * 60 + 25 - 60
         assert offer.segments[1]["departs_at"].endswith("-06:00")
+        stay = one_stay(
+            ground.get(),
+            airport="DEN",
+            origin="SFO",
+            destination="JFK",
+            arrival=datetime.fromisoformat(offer.segments[0]["arrives_at"]),
+            departure=datetime.fromisoformat(offer.segments[1]["departs_at"]),
+        )
+        assert offer.layovers[0]["usable_minutes"] == int(stay.usable[0]) > 0
     finally:
         timetable.close()
 

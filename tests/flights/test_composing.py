@@ -60,6 +60,8 @@ class Flight:
     carrier: str
     terminals: tuple[str, str]
     offset: int
+    # minute of the day on the origin's clock
+    clock: int
 
     @property
     def arrives(self) -> int:
@@ -77,6 +79,7 @@ flights = st.builds(
     st.sampled_from(CARRIERS),
     st.tuples(st.sampled_from(TERMINALS), st.sampled_from(TERMINALS)),
     st.sampled_from((-480, 0, 60)),
+    st.integers(0, 23).map(lambda hour: 60 * hour),
 ).filter(lambda flight: flight.origin != flight.destination)
 
 
@@ -174,6 +177,7 @@ def nonstops_of(
         legs=legs,
         price=np.array([flight.price for flight in ordered], dtype=np.int64),
         offset=np.array([flight.offset for flight in ordered], dtype=np.int64),
+        clock=np.array([flight.clock for flight in ordered], dtype=np.int64),
         on_day=np.arange(0, len(ordered), 2, dtype=np.int32),
         arriving=arriving,
         departing=departing,
@@ -201,12 +205,14 @@ def change_minutes(
 
 
 def usable_hours(known: Places, before: Flight, after: Flight) -> int:
+    forward = (after.clock - after.departs - before.offset) % 1440
+    change = forward - 1440 if forward >= 720 else forward
     stay = Stays(
         *(
             np.array([value], dtype=np.int64)
             for value in (
                 before.destination, before.origin, after.destination, before.arrives,
-                after.departs, before.offset,
+                after.departs, before.offset, change,
             )
         )
     )  # fmt: skip
