@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.apps import apps
@@ -32,19 +33,25 @@ class DedicatedExecutor(StandardExecutor):  # type: ignore[misc]
     def run_migrations(self, tenants: Any = None) -> None:
         # All tenants come as a query, which would run as the runtime role and find none.
         schemas = own_schemas() if isinstance(tenants, QuerySet) else list(tenants or ())
-        for schema in schemas:
-            if schema != self.PUBLIC_SCHEMA_NAME:
-                _enter_shared_migrations(schema)
+        if own := [schema for schema in schemas if schema != self.PUBLIC_SCHEMA_NAME]:
+            shared = _shared_migrations()
+            for schema in own:
+                _enter_migrations(schema, shared)
         super().run_migrations(schemas)
 
 
-def _enter_shared_migrations(schema: str) -> None:
-    """Record in an own schema the migrations that make nothing there.
+def _shared_migrations() -> list[tuple[str, str]]:
+    """Return the migrations that make nothing in an own schema, as app and name.
 
-    Those of shared apps are refused by the router, one operation after another; to walk through
-    them all the same takes seconds for each schema.
+    Those of shared apps are refused there by the router, one operation after another; to walk
+    through them all the same takes seconds for each schema.
     """
     own = {apps.get_app_config(name.rpartition(".")[2]).label for name in settings.TENANT_APPS}
+    return [key for key in MigrationLoader(None).disk_migrations if key[0] not in own]
+
+
+def _enter_migrations(schema: str, migrations: Sequence[tuple[str, str]]) -> None:
+    """Record migrations in an own schema as applied."""
     owner: Any = connections[OWNER]
     # With public beside it, the recorder would find the table there.
     owner.set_schema(schema, include_public=False)
@@ -54,8 +61,8 @@ def _enter_shared_migrations(schema: str) -> None:
         applied = recorder.applied_migrations()
         recorder.migration_qs.bulk_create(
             recorder.Migration(app=app, name=name)
-            for app, name in MigrationLoader(None).disk_migrations
-            if app not in own and (app, name) not in applied
+            for app, name in migrations
+            if (app, name) not in applied
         )
     finally:
         owner.set_schema_to_public()

@@ -300,12 +300,17 @@ def unless(*expected: str) -> Callable[[Any], str]:
     return obstacle
 
 
-def each(operation: Callable[..., Any], name: str) -> Callable[[Sequence[Any]], None]:
-    """Return the operation of a change for many: it takes one at a time, by this keyword."""
+def each(
+    operation: Callable[..., Any], name: str, **arguments: Callable[[], Any]
+) -> Callable[[Sequence[Any]], None]:
+    """Return the operation of a change for many: it takes one at a time, by this keyword.
+
+    `arguments` are asked for their values whenever it is run.
+    """
 
     def run(items: Sequence[Any]) -> None:
         for item in items:
-            operation(**{name: item})
+            operation(**{name: item}, **{key: value() for key, value in arguments.items()})
 
     return run
 

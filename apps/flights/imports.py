@@ -311,11 +311,17 @@ def _erase_strays(now: datetime) -> None:
     kept = set(OfferImport.objects.exclude(file="").values_list("file", flat=True))
     for folder in folders:
         _, files = default_storage.listdir(f"imports/{folder}")
-        for name in (f"imports/{folder}/{file}" for file in files):
-            # One that arrives at this moment has its import once it is here.
-            is_old = default_storage.get_modified_time(name) < now - STRAY_AFTER
-            if folder not in living or (is_old and name not in kept):
+        for name in {f"imports/{folder}/{file}" for file in files} - kept:
+            if folder not in living or _arrived_before(name, now - STRAY_AFTER):
                 default_storage.delete(name)
+
+
+def _arrived_before(name: str, moment: datetime) -> bool:
+    """Return whether a body is so old that its import would be here; one that is gone is not."""
+    try:
+        return default_storage.get_modified_time(name) < moment
+    except FileNotFoundError:
+        return False
 
 
 def _sole(enterprise_id: UUID) -> AbstractContextManager[bool]:

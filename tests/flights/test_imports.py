@@ -644,6 +644,19 @@ def test_import__disk_is_full__is_503_and_what_was_written_of_it_goes(api, enter
     assert default_storage.exists(stored)
 
 
+def test_purge__body_that_goes_meanwhile__is_no_fault(enterprise, monkeypatch):
+    stray = default_storage.save(f"imports/{enterprise.pk}/cut-off.ndjson", ContentFile(b"{"))
+    asked: list[str] = []
+
+    def gone(name: str) -> Any:
+        asked.append(name)
+        raise FileNotFoundError(name)
+
+    monkeypatch.setattr(default_storage, "get_modified_time", gone)
+    purge_offer_imports()
+    assert stray in asked
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

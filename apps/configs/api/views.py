@@ -31,7 +31,7 @@ from apps.tenants.api.authentication import principal_of
 from apps.tenants.directory import Principal
 from apps.tenants.models import Scope
 from layoverhq import context
-from layoverhq.answers import Answer, conditional, encoded, response_of
+from layoverhq.answers import Answer, conditional, current, encoded, response_of
 from layoverhq.errors import DomainError, FieldError, InvalidInput
 from layoverhq.openapi import IF_NONE_MATCH, JSON, NOT_MODIFIED, problem_responses
 from layoverhq.parsers import StrictJSONParser
@@ -128,7 +128,7 @@ class ConfigView(APIView):
         _check(key)
         with tenant_scope(principal.tenant):
             told = detail(principal.tenant, key)
-        return conditional(request, Answer.of(encoded(told)))
+        return current(request, told)
 
     @extend_schema(
         operation_id="set_config",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -41,6 +40,7 @@ from layoverhq.model_admin import (
     ReadOnlyInline,
     ReasonedChange,
     ReasonForm,
+    each,
     enqueue,
     pill,
 )
@@ -239,29 +239,19 @@ class InventoryLoadAdmin(ReadOnly, OperationAdmin):
         return go_to(request, self.changelist_url())
 
 
-def _each(
-    operation: Callable[..., Any], **arguments: Callable[[], Any]
-) -> Callable[[Sequence[Any]], None]:
-    def run(jobs: Sequence[OfferImport]) -> None:
-        for job in jobs:
-            operation(job=job, **{name: value() for name, value in arguments.items()})
-
-    return run
-
-
 RETRY = ReasonedChange(
     title="Load again",
     done="Queued again:",
     consequence="The file is read anew from its beginning, after what the enterprise has waiting.",
     obstacle=retry_obstacle,
-    operation=_each(retry_import),
+    operation=each(retry_import, "job"),
 )
 CANCEL = ReasonedChange(
     title="Cancel",
     done="Cancelled:",
     consequence="Nothing of the file is loaded. It is kept for a week, and can be loaded again.",
     obstacle=lambda job: "has ended" if job.is_finished else "",
-    operation=_each(cancel_import, now=timezone.now),
+    operation=each(cancel_import, "job", now=timezone.now),
 )
 
 

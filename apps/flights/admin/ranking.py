@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
@@ -44,8 +43,10 @@ from layoverhq.model_admin import (
     ReadOnly,
     ReasonedChange,
     ReasonForm,
+    each,
     enqueue,
     pill,
+    unless,
 )
 
 WINDOW_DAYS = 7
@@ -225,27 +226,8 @@ def _hubs_chosen(queryset: QuerySet[Any]) -> dict[str, Any]:
     }
 
 
-def _each(operation: Callable[..., Any]) -> Callable[[Sequence[RankerVersion]], None]:
-    def run(versions: Sequence[RankerVersion]) -> None:
-        for version in versions:
-            operation(version=version, now=timezone.now())
-
-    return run
-
-
-def _unless(*expected: str) -> Callable[[RankerVersion], str]:
-    def obstacle(version: RankerVersion) -> str:
-        if version.status in expected:
-            return ""
-        return f"is {version.get_status_display().lower()}"
-
-    return obstacle
-
-
 def _no_predecessor(version: RankerVersion) -> str:
-    if version.status != Status.ACTIVE:
-        return f"is {version.get_status_display().lower()}"
-    return "" if predecessor(version) else "has none before it"
+    return unless(Status.ACTIVE)(version) or ("" if predecessor(version) else "has none before it")
 
 
 ACTIVATE = ReasonedChange(
@@ -253,23 +235,23 @@ ACTIVATE = ReasonedChange(
     done="Activated",
     consequence="Searches by score are ranked by these weights within a second, where"
     " features.experimental_ml is on; what was active before is retired.",
-    obstacle=_unless(Status.CANDIDATE, Status.RETIRED),
-    operation=_each(activate_ranker),
+    obstacle=unless(Status.CANDIDATE, Status.RETIRED),
+    operation=each(activate_ranker, "version", now=timezone.now),
 )
 RETIRE = ReasonedChange(
     title="Retire",
     done="Retired",
     consequence="Searches are ranked by the configured weights within a second, until the next"
     " training brings a better version.",
-    obstacle=_unless(Status.ACTIVE, Status.CANDIDATE),
-    operation=_each(retire_ranker),
+    obstacle=unless(Status.ACTIVE, Status.CANDIDATE),
+    operation=each(retire_ranker, "version", now=timezone.now),
 )
 ROLL_BACK = ReasonedChange(
     title="Roll back",
     done="Rolled back",
     consequence="The version that was active before this one is active again within a second.",
     obstacle=_no_predecessor,
-    operation=_each(roll_back_ranker),
+    operation=each(roll_back_ranker, "version", now=timezone.now),
 )
 CHANGES = {"activate": ACTIVATE, "roll_back": ROLL_BACK, "retire": RETIRE}
 

@@ -21,7 +21,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from apps.audit.history import HistoryTab
 from apps.tenants.models import ApiKey, Scope
 from apps.tenants.operations import IssuedKey, issue_api_key, revoke_api_keys
-from layoverhq.keyset import TextFilter
+from layoverhq.keyset import EnterpriseFilter
 from layoverhq.model_admin import OperationAdmin, ReasonedChange, ReasonForm, pill
 
 EXPIRES_SOON = timedelta(days=14)
@@ -81,13 +81,6 @@ class StateFilter(SimpleListFilter):
         return queryset
 
 
-class EnterpriseSlugFilter(TextFilter):
-    title = "enterprise"
-    parameter_name = "enterprise"
-    placeholder = "slug"
-    field = "enterprise__slug"
-
-
 class ApiKeyForm(forms.ModelForm):
     scopes = forms.MultipleChoiceField(
         choices=Scope.choices,
@@ -113,7 +106,7 @@ class ApiKeyAdmin(OperationAdmin):
         "last_used_at",
         "expires_at",
     )
-    list_filter = (StateFilter, EnterpriseSlugFilter)
+    list_filter = (StateFilter, EnterpriseFilter)
     list_select_related = ("enterprise",)
     search_fields = ("name", "prefix", "enterprise__name", "enterprise__slug")
     search_help_text = "Find by name, prefix or enterprise."

@@ -16,10 +16,9 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from apps.audit.history import HistoryTab
-from apps.tenants.admin.api_keys import EnterpriseSlugFilter
 from apps.tenants.models import User
 from apps.tenants.operations import delete_user
-from layoverhq.keyset import WindowFilter
+from layoverhq.keyset import EnterpriseFilter, WindowFilter
 from layoverhq.model_admin import OperationAdmin, ReasonedChange, ReasonForm, pill
 
 # What only a superuser may give, or an operator could promote itself.
@@ -98,7 +97,7 @@ class UserAdmin(DjangoUserAdmin, OperationAdmin):
         KindFilter,
         "subscription_tier",
         "is_active",
-        EnterpriseSlugFilter,
+        EnterpriseFilter,
     )
     list_select_related = ("enterprise",)
     search_fields = ("email", "name", "enterprise__name")

@@ -35,7 +35,7 @@ from apps.flags.runtime import flags
 from apps.tenants.api.authentication import ApiKeyAuthentication, principal_of
 from apps.tenants.models import Scope
 from layoverhq.answers import Answer, conditional, response_of
-from layoverhq.openapi import JSON
+from layoverhq.openapi import JSON, NOT_MODIFIED
 from layoverhq.parsers import StrictJSONParser
 
 LIMIT_BYTES = 262_144
@@ -54,9 +54,6 @@ AS_OF_HEADER = OpenApiParameter(
         " one, ask again."
     ),
 )
-NOT_MODIFIED: dict[Any, Any] = {
-    304: OpenApiResponse(description="What you have still holds; no body.")
-}
 
 
 class OfrepView(APIView):
